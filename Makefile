@@ -1,0 +1,34 @@
+# The ten verbs. Each works on a fresh clone; those that need packages make an environment of their own in .venv/.
+PYTHON ?= python3
+
+.PHONY: build check test notebook bench asan tsan crash model docs
+
+build: ## the extension in place, for development
+	$(PYTHON) setup.py build_ext --inplace
+
+check: ## formatters, linters, types, layers: changes nothing
+	$(PYTHON) scripts/check.py
+
+test: ## every Python found (3.11, 3.12, 3.13): install, C unit programs, pytest, leftovers
+	$(PYTHON) scripts/test.py
+
+notebook: ## the tutorial in a real Jupyter kernel, on the standard library and on fastmp
+	$(PYTHON) scripts/notebook.py
+
+bench: ## the rows of benchmarks/, standard library and fastmp interleaved
+	$(PYTHON) -m benchmarks
+
+asan: ## C unit programs under the address and undefined-behaviour sanitizers
+	$(PYTHON) tests/c/run.py --sanitize address
+
+tsan: ## C unit programs under the thread sanitizer
+	$(PYTHON) tests/c/run.py --sanitize thread
+
+crash: ## kill a process at every fault point
+	$(PYTHON) tests/crash/run.py
+
+model: ## check the protocols' models
+	$(PYTHON) tests/model/run.py
+
+docs: ## check the pages of docs/: links and examples
+	$(PYTHON) scripts/docs.py
