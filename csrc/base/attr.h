@@ -1,0 +1,35 @@
+/* Compiler attributes, result codes and constants that every unit uses. Called by: everybody. */
+#ifndef FMP_BASE_ATTR_H
+#define FMP_BASE_ATTR_H
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FMP_LIKELY(x) __builtin_expect(!!(x), 1)
+#define FMP_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define FMP_INLINE static inline __attribute__((always_inline))
+#define FMP_COLD __attribute__((cold, noinline))
+#define FMP_MUST_CHECK __attribute__((warn_unused_result))
+
+/* Destructive interference size: 64 bytes on x86-64 and on the AArch64 servers that matter. */
+#define FMP_CACHELINE 64
+#define FMP_ALIGNED __attribute__((aligned(FMP_CACHELINE)))
+
+/* Codes beyond errno, positive so that they never meet a -errno. */
+enum {
+    FMP_OWNER_DIED = 1, /* the lock is yours; its owner was killed while holding it */
+};
+
+/* An offset from the region's base; 0 is nobody's address (the region header lies there). */
+typedef uint64_t fmp_off;
+
+#define FMP_NS_PER_S UINT64_C(1000000000)
+#define FMP_NS_PER_MS UINT64_C(1000000)
+
+/* A deadline on CLOCK_MONOTONIC, in ns; FMP_NEVER waits for ever, 0 does not wait at all. */
+#define FMP_NEVER UINT64_MAX
+
+#endif

@@ -1,0 +1,19 @@
+/*
+ * Fault points: named places between two steps of a protocol where a test can kill the process. Nothing in a release build.
+ *
+ * With -DFMP_FAULT_POINTS the environment variable FASTMP_FAULT="name:n" makes the process SIGKILL itself when it passes the point
+ * `name` for the n-th time (n counts from 1). Called by: every unit with a protocol; driven by tests/c and tests/crash.
+ */
+#ifndef FMP_BASE_FAULT_H
+#define FMP_BASE_FAULT_H
+
+#ifdef FMP_FAULT_POINTS
+void fmp_fault_hit(const char *name);
+/* Arms a point from within a test program, in this process only; NULL disarms. */
+void fmp_fault_arm(const char *name, unsigned nth);
+#define FMP_FAULT(name) fmp_fault_hit(name)
+#else
+#define FMP_FAULT(name) ((void)0)
+#endif
+
+#endif

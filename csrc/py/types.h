@@ -1,0 +1,23 @@
+/*
+ * The types and functions of `fastmp._core`: each unit in py/ (and pool/) registers its own. Called by: module.c.
+ * Each function adds its types to the module: 0, or -1 with an exception set.
+ */
+#ifndef FMP_PY_TYPES_H
+#define FMP_PY_TYPES_H
+
+#include "pyrt/runtime.h"
+
+/* One line per unit, in the order of registration. */
+#define FMP_PY_UNITS(X) \
+    X(process)          \
+    X(block)            \
+    X(codec)
+
+#define FMP_PY_DECLARE(unit) int fmp_py_register_##unit(PyObject *module);
+FMP_PY_UNITS(FMP_PY_DECLARE)
+#undef FMP_PY_DECLARE
+
+/* Creates a heap type from `spec`, sets its __module__ name as in the spec, and adds it to the module. A borrowed reference, or NULL. */
+PyTypeObject *fmp_py_add_type(PyObject *module, PyType_Spec *spec, PyObject *bases);
+
+#endif

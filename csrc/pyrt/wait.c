@@ -1,0 +1,94 @@
+/* Waiting and failing under Python; see wait.h. */
+#include "pyrt/wait.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "sys/clock.h"
+
+int
+fmp_py_wait(fmp_wait_step_fn step, void *ctx, uint64_t deadline_ns)
+{
+    for (;;) {
+        int code;
+        Py_BEGIN_ALLOW_THREADS
+        code = step(ctx, deadline_ns);
+        Py_END_ALLOW_THREADS
+        if (code != -EINTR) {
+            return code;
+        }
+        if (PyErr_CheckSignals() < 0) {
+            return -ECANCELED;
+        }
+    }
+}
+
+struct await {
+    struct fmp_ec_shm *ec;
+    fmp_ec_ready_fn ready;
+    void *ctx;
+    struct fmp_spin *spin;
+};
+
+static int
+await_step(void *ctx, uint64_t deadline_ns)
+{
+    struct await *a = ctx;
+    return fmp_ec_await(a->ec, a->ready, a->ctx, deadline_ns, a->spin);
+}
+
+int
+fmp_py_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t deadline_ns, struct fmp_spin *spin)
+{
+    if (ready(ctx)) {
+        return FMP_PY_READY;
+    }
+    if (deadline_ns == 0) {
+        return FMP_PY_TIMEOUT;
+    }
+    struct await a = {.ec = ec, .ready = ready, .ctx = ctx, .spin = spin};
+    switch (fmp_py_wait(await_step, &a, deadline_ns)) {
+    case 0:
+        return FMP_PY_READY;
+    case -ETIMEDOUT:
+        return FMP_PY_TIMEOUT;
+    default:
+        return FMP_PY_ERROR;
+    }
+}
+
+int
+fmp_py_deadline(PyObject *timeout, uint64_t *deadline_ns)
+{
+    if (timeout == NULL || timeout == Py_None) {
+        *deadline_ns = FMP_NEVER;
+        return 0;
+    }
+    double seconds = PyFloat_AsDouble(timeout);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (isnan(seconds)) {
+        PyErr_SetString(PyExc_ValueError, "timeout must not be NaN");
+        return -1;
+    }
+    if (seconds <= 0) {
+        *deadline_ns = 0;
+        return 0;
+    }
+    /* Three centuries and more are for ever. */
+    *deadline_ns = seconds > 1e10 ? FMP_NEVER : sys_now_ns() + (uint64_t)(seconds * (double)FMP_NS_PER_S);
+    return 0;
+}
+
+PyObject *
+fmp_py_raise(int code, const char *hint)
+{
+    int err = code < 0 ? -code : EPROTO;
+    PyObject *args = Py_BuildValue("(is)", err, hint != NULL ? hint : strerror(err));
+    if (args != NULL) {
+        PyErr_SetObject(PyExc_OSError, args);
+        Py_DECREF(args);
+    }
+    return NULL;
+}

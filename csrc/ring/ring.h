@@ -1,0 +1,92 @@
+/*
+ * The ring: a bounded multi-producer multi-consumer queue of records in shared memory. Called by: conn/, pool/.
+ *
+ * Layout: a header of four cache lines, then `capacity` cells of 128 bytes. Position p lives in cell p & mask; lap = p / capacity. A cell's state word is
+ * {lap:38 | phase:2 | owner:24}; who changes it and why is in docs/architecture.md, and modelled in tests/model/ring.pml:
+ *     EMPTY(lap) -CAS-> CLAIMED(lap, producer) -store-> FULL(lap) -CAS-> TAKEN(lap, consumer) -store-> EMPTY(lap+1)
+ * Invariants: head <= tail <= head + limit; a claimed or taken cell names its owner, so a killed owner's cell is recovered by whoever meets it; head and
+ * tail are helped forward by anybody, so nobody is waited for but the owner of the one cell that is next in turn.
+ *
+ * Use: begin_push gives the cell to write in, end_push publishes; begin_pop gives the record to read, end_pop empties the cell. Between begin and end the
+ * cell is this process's. None of the four blocks; to wait, use the event counts `items` and `space` with the ready functions below.
+ */
+#ifndef FMP_RING_RING_H
+#define FMP_RING_RING_H
+
+#include "shm/participants.h"
+#include "sync/eventcount.h"
+
+#define FMP_RING_CELL_BYTES 128u
+/* Bytes of a record that lie in the cell itself. */
+#define FMP_RING_INLINE_BYTES (FMP_RING_CELL_BYTES - 24u)
+
+/* What a cell carries: up to FMP_RING_INLINE_BYTES of data, and, if `block` is not 0, a heap block with the rest. */
+struct fmp_record {
+    uint32_t bytes; /* of data inline */
+    uint32_t tag;   /* the caller's */
+    uint64_t block; /* offset of a heap block's payload that travels with it, or 0 */
+    unsigned char data[FMP_RING_INLINE_BYTES];
+};
+
+struct fmp_cell_shm {
+    FMP_ALIGNED _Atomic uint64_t state;
+    struct fmp_record record;
+};
+
+struct fmp_ring_shm {
+    uint64_t capacity; /* cells, a power of two */
+    uint64_t limit;    /* messages at most: <= capacity */
+    FMP_ALIGNED _Atomic uint64_t tail;
+    FMP_ALIGNED _Atomic uint64_t head;
+    FMP_ALIGNED struct fmp_ec_shm items; /* consumers wait here; notified by producers */
+    struct fmp_ec_shm space;             /* producers wait here; notified by consumers */
+    FMP_ALIGNED struct fmp_cell_shm cells[];
+};
+
+/* A process's handle. `capacity` and `limit` are copies: what another process may have overwritten is not believed twice. */
+struct fmp_ring {
+    struct fmp_region *region;
+    struct fmp_ring_shm *shm;
+    uint64_t capacity;
+    uint64_t limit;
+    unsigned log2_capacity;
+    /* A dead owner's record is shown to this function before its cell is emptied (heap blocks, the task of a killed worker). May be NULL. */
+    void (*on_dead)(void *ctx, uint32_t owner, bool was_taken, const struct fmp_record *record);
+    void *on_dead_ctx;
+    uint32_t suspect;       /* the owner last asked about, and when: the kernel is not asked at every look */
+    uint64_t suspect_until_ns;
+};
+
+/* A claimed or taken cell, between begin and end. */
+struct fmp_ring_ticket {
+    struct fmp_cell_shm *cell;
+    uint64_t position;
+};
+
+/* Bytes of region memory that a ring for `limit` messages takes; 0 if that is too many. */
+uint64_t fmp_ring_bytes(uint64_t limit);
+/* Makes a ring in zeroed memory of that size. */
+int fmp_ring_init(struct fmp_ring_shm *shm, uint64_t limit);
+/* Opens the ring at `off`; -EPROTO if there is none that fits `bytes`. */
+int fmp_ring_open(struct fmp_ring *ring, struct fmp_region *region, fmp_off off, uint64_t bytes);
+
+/* 0, -EAGAIN if full. */
+int fmp_ring_begin_push(struct fmp_ring *ring, struct fmp_ring_ticket *t);
+void fmp_ring_end_push(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
+/* Gives a claimed cell back unpublished; consumers skip it. */
+void fmp_ring_cancel_push(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
+/* 0, -EAGAIN if empty or if the next record is still being written. */
+int fmp_ring_begin_pop(struct fmp_ring *ring, struct fmp_ring_ticket *t);
+void fmp_ring_end_pop(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
+
+/* Messages in the ring: published or being written; never negative. */
+uint64_t fmp_ring_count(const struct fmp_ring *ring);
+/* For fmp_ec_await on `items` and on `space`; ctx is the struct fmp_ring. They also recover what a dead owner left in the way. */
+bool fmp_ring_may_pop(void *ring);
+bool fmp_ring_may_push(void *ring);
+/* Is the block that was sent at `position` still named by a live cell? For heap reclamation. */
+bool fmp_ring_carries(const struct fmp_ring *ring, uint64_t position);
+/* Recovers every cell of a killed owner at once, whatever its turn. Used when a process is known to be dead. */
+void fmp_ring_recover(struct fmp_ring *ring, uint32_t dead);
+
+#endif

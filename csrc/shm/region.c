@@ -1,0 +1,91 @@
+/* Regions; see region.h. */
+#include "shm/region.h"
+
+#include <unistd.h>
+
+#include "sys/memory.h"
+
+static_assert(sizeof(struct fmp_region_shm) <= FMP_PARTICIPANTS_OFF, "the header is one page");
+
+static int
+map_new(struct fmp_region *r, uint64_t size)
+{
+    int fd = sys_memfd("fastmp", size);
+    if (fd < 0) {
+        return fd;
+    }
+    void *base;
+    int rc = sys_map_shared(fd, size, &base);
+    if (rc == 0) {
+        rc = sys_reserve_pages(fd, 0, FMP_PARTICIPANTS_OFF);
+        if (rc == 0) {
+            *r = (struct fmp_region){.base = base, .size = size, .fd = fd};
+            return 0;
+        }
+        sys_unmap(base, size);
+    }
+    close(fd);
+    return rc;
+}
+
+int
+fmp_region_create(struct fmp_region *r, uint64_t size)
+{
+    uint64_t want = size != 0 ? size : FMP_REGION_SIZE_DEFAULT;
+    if (want < FMP_REGION_SIZE_MIN) {
+        return -EINVAL;
+    }
+    int rc = map_new(r, want);
+    while (rc != 0 && rc != -EMFILE && rc != -ENFILE && rc != -ENOSYS && size == 0 && want / 2 >= FMP_REGION_SIZE_MIN) {
+        want /= 2;
+        rc = map_new(r, want);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    struct fmp_region_shm *h = fmp_region_header(r);
+    h->layout = FMP_REGION_LAYOUT;
+    h->header_bytes = sizeof *h;
+    h->size = want;
+    h->magic = FMP_REGION_MAGIC;
+    return 0;
+}
+
+static bool
+header_is_sound(const struct fmp_region_shm *h, uint64_t size)
+{
+    return h->magic == FMP_REGION_MAGIC && h->layout == FMP_REGION_LAYOUT && h->header_bytes == sizeof *h &&
+           h->size == size;
+}
+
+int
+fmp_region_attach(struct fmp_region *r, int fd)
+{
+    uint64_t size;
+    int rc = sys_file_size(fd, &size);
+    if (rc != 0) {
+        return rc;
+    }
+    if (size < FMP_REGION_SIZE_MIN) {
+        return -EPROTO;
+    }
+    void *base;
+    rc = sys_map_shared(fd, size, &base);
+    if (rc != 0) {
+        return rc;
+    }
+    if (!header_is_sound(base, size)) {
+        sys_unmap(base, size);
+        return -EPROTO;
+    }
+    *r = (struct fmp_region){.base = base, .size = size, .fd = fd};
+    return 0;
+}
+
+void
+fmp_region_close(struct fmp_region *r)
+{
+    sys_unmap(r->base, r->size);
+    close(r->fd);
+    *r = (struct fmp_region){.fd = -1};
+}

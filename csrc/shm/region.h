@@ -1,0 +1,73 @@
+/*
+ * A region: one sparse memfd, mapped once. Called by: everything that lives in shared memory.
+ *
+ * The mapping is made before the first fork, so every descendant has it at the same address; a process that gets the descriptor by other means
+ * attaches it anywhere, as nothing in a region is a raw pointer. The header is checked before anything in it is believed.
+ * Nothing has a name in a file system: when the last process is gone, so is the memory.
+ */
+#ifndef FMP_SHM_REGION_H
+#define FMP_SHM_REGION_H
+
+#include "base/atomic.h"
+
+#define FMP_REGION_MAGIC UINT64_C(0x31706d7473616600) /* "\0fastmp1" */
+#define FMP_REGION_LAYOUT 1u
+/* Tried first, then halved until the kernel agrees (RLIMIT_AS, vm.overcommit_memory=2, 39-bit address spaces). */
+#define FMP_REGION_SIZE_DEFAULT (UINT64_C(1) << 38)
+#define FMP_REGION_SIZE_MIN (UINT64_C(1) << 24)
+
+#define FMP_PARTICIPANTS_OFF UINT64_C(4096)
+#define FMP_HEAP_OFF (UINT64_C(1) << 20)
+
+/* The first page of a region. */
+struct fmp_region_shm {
+    uint64_t magic;
+    uint32_t layout;
+    uint32_t header_bytes;
+    uint64_t size;
+    FMP_ALIGNED _Atomic uint32_t next_slot; /* participants: where the search for a free slot starts */
+    FMP_ALIGNED uint64_t heap_root[32];     /* owned by heap/, as zeroed memory */
+};
+
+/* A process's own handle on a region. */
+struct fmp_region {
+    char *base;
+    uint64_t size;
+    int fd;
+    uint32_t me; /* this process's identity in it (fmp_id), 0 before it has joined */
+};
+
+/* Makes a region of `size` bytes, or the largest that can be had below it if `size` is 0. 0 or -errno. */
+int fmp_region_create(struct fmp_region *r, uint64_t size);
+/* Maps the region behind `fd`, which stays the caller's on failure. -EPROTO if it is none of this layout. */
+int fmp_region_attach(struct fmp_region *r, int fd);
+/* Unmaps and closes. */
+void fmp_region_close(struct fmp_region *r);
+
+FMP_INLINE struct fmp_region_shm *
+fmp_region_header(const struct fmp_region *r)
+{
+    return (struct fmp_region_shm *)r->base;
+}
+
+/* The address of `off`; the caller knows that [off, off+len) lies in the region. */
+FMP_INLINE void *
+fmp_at(const struct fmp_region *r, fmp_off off)
+{
+    return r->base + off;
+}
+
+FMP_INLINE fmp_off
+fmp_off_of(const struct fmp_region *r, const void *p)
+{
+    return (fmp_off)((const char *)p - r->base);
+}
+
+/* Is [off, off+len) inside the region, beyond its header? For offsets that another process wrote. */
+FMP_INLINE bool
+fmp_region_holds(const struct fmp_region *r, fmp_off off, uint64_t len)
+{
+    return off >= FMP_PARTICIPANTS_OFF && off <= r->size && len <= r->size - off;
+}
+
+#endif

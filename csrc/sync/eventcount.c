@@ -1,0 +1,133 @@
+/* The event count; see eventcount.h. */
+#include "sync/eventcount.h"
+
+#include <sched.h>
+
+#include "base/fault.h"
+#include "sys/clock.h"
+#include "sys/futex.h"
+#include "sys/process.h"
+
+struct fmp_ec_os fmp_ec_os = {.wait = sys_futex_wait, .wake = sys_futex_wake};
+
+#define COUNT_MASK UINT64_C(0xffff)
+#define GEN_ONE (UINT64_C(1) << 16)
+#define GEN_MASK (COUNT_MASK << 16)
+#define SEQ_ONE (UINT64_C(1) << 32)
+
+/* Looks before the first yield: about the time of one cache line's journey; none on a single core. */
+#define SPIN_LOOKS 64
+/* Yields before the sleep: 0.3 us each when nobody else wants the core, and when somebody does, the yield is what lets him run. */
+#define YIELD_LOOKS 100
+/* After so many waits that spun in vain, the budget is an eighth: the other side is slow, sleeping is cheaper. */
+#define VAIN_LIMIT 4
+
+/* The futex is the half that holds seq. */
+static _Atomic uint32_t *
+seq_half(struct fmp_ec_shm *ec)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return (_Atomic uint32_t *)&ec->word + 1;
+#else
+    return (_Atomic uint32_t *)&ec->word;
+#endif
+}
+
+static bool
+many_cpus(void)
+{
+    static _Atomic int cpus; /* relaxed: whoever computes it gets the same */
+    int n = fmp_load_relaxed(&cpus);
+    if (n == 0) {
+        n = sys_usable_cpus();
+        fmp_store_relaxed(&cpus, n);
+    }
+    return n > 1;
+}
+
+bool
+fmp_spin_until(fmp_ec_ready_fn ready, void *ctx, struct fmp_spin *spin)
+{
+    unsigned part = spin->failures < VAIN_LIMIT ? 1 : 8;
+    for (unsigned i = many_cpus() ? 0 : SPIN_LOOKS; i < SPIN_LOOKS / part; i++) {
+        if (ready(ctx)) {
+            spin->failures = 0;
+            return true;
+        }
+        fmp_cpu_relax();
+    }
+    for (unsigned i = 0; i < YIELD_LOOKS / part; i++) {
+        if (ready(ctx)) {
+            spin->failures = 0;
+            return true;
+        }
+        sched_yield();
+    }
+    spin->failures += spin->failures < UINT16_MAX;
+    return ready(ctx);
+}
+
+/* Ends a registration made when `word` was seen, unless a healer has forgotten it already. */
+static void
+leave(struct fmp_ec_shm *ec, uint64_t registered)
+{
+    uint64_t word = fmp_load_relaxed(&ec->word);
+    do {
+        if (((word ^ registered) & GEN_MASK) != 0 || (word & COUNT_MASK) == 0) {
+            return;
+        }
+    } while (!fmp_cas_relaxed(&ec->word, &word, word - 1)); /* relaxed: a count alone, it publishes nothing */
+}
+
+int
+fmp_ec_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t deadline_ns, struct fmp_spin *spin)
+{
+    if (ready(ctx)) {
+        return 0;
+    }
+    if (deadline_ns == 0) {
+        return -ETIMEDOUT;
+    }
+    if (fmp_spin_until(ready, ctx, spin)) {
+        return 0;
+    }
+    uint64_t now = sys_now_ns();
+    if (now >= deadline_ns) {
+        return -ETIMEDOUT;
+    }
+    uint64_t slice_end = now + FMP_RECHECK_NS < deadline_ns ? now + FMP_RECHECK_NS : deadline_ns;
+    /* E2: registered before the last look at the condition. Pairs with E1 in fmp_ec_notify. */
+    uint64_t registered = fmp_fetch_add_seq_cst(&ec->word, 1);
+    fmp_fence_seq_cst(); /* E2: the look itself may be of any order */
+    FMP_FAULT("eventcount:registered");
+    if (ready(ctx)) {
+        leave(ec, registered);
+        return 0;
+    }
+    int rc = fmp_ec_os.wait(seq_half(ec), (uint32_t)(registered >> 32), slice_end);
+    FMP_FAULT("eventcount:woken");
+    leave(ec, registered);
+    if (ready(ctx)) {
+        return 0;
+    }
+    return rc == -ETIMEDOUT && slice_end == deadline_ns ? -ETIMEDOUT : -EINTR;
+}
+
+void
+fmp_ec_notify_slow(struct fmp_ec_shm *ec, uint64_t word, int n)
+{
+    uint64_t bumped;
+    do {
+        if ((word & COUNT_MASK) == 0) {
+            return;
+        }
+        bumped = word + SEQ_ONE;
+    } while (!fmp_cas_seq_cst(&ec->word, &word, bumped)); /* E3: a sleeper-to-be sees another seq. Pairs with the kernel's look. */
+    FMP_FAULT("eventcount:bumped");
+    if (fmp_ec_os.wake(seq_half(ec), n) == 0) {
+        /* Nobody slept, and nobody has registered since: those counted are dead, or about to see EAGAIN and to register anew. */
+        uint64_t healed = (bumped + SEQ_ONE) & ~COUNT_MASK;
+        healed = (healed & ~GEN_MASK) | ((healed + GEN_ONE) & GEN_MASK);
+        fmp_cas_relaxed(&ec->word, &bumped, healed); /* relaxed: the count publishes nothing */
+    }
+}

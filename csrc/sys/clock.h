@@ -1,0 +1,26 @@
+/* The monotonic clock and deadlines on it. Called by: every unit that waits. */
+#ifndef FMP_SYS_CLOCK_H
+#define FMP_SYS_CLOCK_H
+
+#include <time.h>
+
+#include "base/attr.h"
+
+/* Now, in ns on CLOCK_MONOTONIC. */
+FMP_INLINE uint64_t
+sys_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * FMP_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+/* The earlier of two deadlines: `deadline_ns`, and `slice_ns` from now. */
+FMP_INLINE uint64_t
+sys_slice_end_ns(uint64_t deadline_ns, uint64_t slice_ns)
+{
+    uint64_t end = sys_now_ns() + slice_ns;
+    return end < deadline_ns ? end : deadline_ns;
+}
+
+#endif

@@ -1,0 +1,77 @@
+/* Processes as the kernel sees them; see process.h. */
+#include "sys/process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434 /* the same number on every architecture */
+#endif
+
+int
+sys_pidfd_open(pid_t pid)
+{
+    long fd = syscall(SYS_pidfd_open, pid, 0);
+    return fd >= 0 ? (int)fd : -errno;
+}
+
+int
+sys_pidfd_ended(int pidfd)
+{
+    struct pollfd p = {.fd = pidfd, .events = POLLIN};
+    int rc = poll(&p, 1, 0);
+    if (rc < 0) {
+        return -errno;
+    }
+    return rc > 0 && (p.revents & POLLIN) != 0;
+}
+
+/* Field 22 of a stat line. The command's name, field 2, may hold spaces and brackets: count from the last ')'. */
+static int
+parse_start_time(char *line, uint64_t *ticks)
+{
+    char *p = strrchr(line, ')');
+    for (int field = 2; p != NULL && field < 22; field++) {
+        p = strchr(p + 1, ' ');
+    }
+    if (p == NULL) {
+        return -EPROTO;
+    }
+    *ticks = strtoull(p + 1, NULL, 10);
+    return 0;
+}
+
+int
+sys_process_start_time(pid_t pid, uint64_t *ticks)
+{
+    char path[32], line[1024];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    ssize_t n = read(fd, line, sizeof line - 1);
+    int err = errno;
+    close(fd);
+    if (n <= 0) {
+        return n < 0 ? -err : -EPROTO;
+    }
+    line[n] = '\0';
+    return parse_start_time(line, ticks);
+}
+
+int
+sys_usable_cpus(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) {
+        return 2; /* more than 1024 CPUs, or a sandbox: at any rate not a single one that we know of */
+    }
+    return CPU_COUNT(&set);
+}

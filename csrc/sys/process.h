@@ -1,0 +1,18 @@
+/* Processes as the kernel sees them. Called by: shm/participants, pyrt/, pool/. */
+#ifndef FMP_SYS_PROCESS_H
+#define FMP_SYS_PROCESS_H
+
+#include <sys/types.h>
+
+#include "base/attr.h"
+
+/* A descriptor (close-on-exec) that polls readable when `pid` has ended, reaped or not; or -errno (-ESRCH: no such process). */
+int sys_pidfd_open(pid_t pid);
+/* Has the process behind `pidfd` ended? 1, 0, or -errno. */
+int sys_pidfd_ended(int pidfd);
+/* Start time of `pid` in clock ticks since boot, from /proc/PID/stat. 0 or -errno. */
+int sys_process_start_time(pid_t pid, uint64_t *ticks);
+/* CPUs this process may run on, at least 1. */
+int sys_usable_cpus(void);
+
+#endif
