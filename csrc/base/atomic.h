@@ -1,8 +1,8 @@
 /*
  * Atomics with the order in the name, on C11 _Atomic objects. Called by: every unit that shares memory.
  *
- * Every use that is not relaxed carries a label in a comment and names its partner; docs/memory-model.md has the table. The words live in
- * memory shared between processes, so each must be address-free: lock-free, of at most 8 bytes.
+ * Every use that is not relaxed carries a label in a comment and names its partner; docs/memory-model.md has the table.
+ * The words live in memory shared between processes, so each must be address-free: lock-free, of at most 8 bytes.
  */
 #ifndef FMP_BASE_ATOMIC_H
 #define FMP_BASE_ATOMIC_H

@@ -1,8 +1,10 @@
 /*
- * Fault points: named places between two steps of a protocol where a test can kill the process. Nothing in a release build.
+ * Fault points: named places between two steps of a protocol where a test can kill the process. Nothing in a release
+ * build.
  *
- * With -DFMP_FAULT_POINTS the environment variable FASTMP_FAULT="name:n" makes the process SIGKILL itself when it passes the point
- * `name` for the n-th time (n counts from 1). Called by: every unit with a protocol; driven by tests/c and tests/crash.
+ * With -DFMP_FAULT_POINTS the environment variable FASTMP_FAULT="name:n" makes the process SIGKILL itself when it
+ * passes the point `name` for the n-th time (n counts from 1). Called by: every unit with a protocol; driven by tests/c
+ * and tests/crash.
  */
 #ifndef FMP_BASE_FAULT_H
 #define FMP_BASE_FAULT_H

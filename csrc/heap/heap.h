@@ -1,14 +1,17 @@
 /*
  * The block heap over a region. Called by: pyrt/ (objects), wire/ and conn/ (messages too large for a cell).
  *
- * The truth about a block is the state word in its header, changed only by CAS, and always naming its owner; free lists are private hints, so there is no
- * structure that a killed process can leave half-changed. Each region is a table of 1 MiB chunks; a chunk belongs to one size class (64 bytes to 256 KiB, four
- * classes per doubling), larger blocks are runs of chunks. Virtual space is never coalesced; pages are given back by punching holes. Modelled in tests/model/block.pml.
+ * The truth about a block is the state word in its header, changed only by CAS, and always naming its owner; free lists
+ * are private hints, so there is no structure that a killed process can leave half-changed. Each region is a table of 1
+ * MiB chunks; a chunk belongs to one size class (64 bytes to 256 KiB, four classes per doubling), larger blocks are
+ * runs of chunks. Virtual space is never coalesced; pages are given back by punching holes. Modelled in
+ * tests/model/block.pml.
  *
  * A block is one of:
  *   OWNED    by one process (a message being written or read)
  *   TRANSIT  named by position p of a ring
- *   SHARED   held by every process whose bit is set in its holder bitmap (locks, rings, values, received arrays that a fork has inherited)
+ *   SHARED   held by every process whose bit is set in its holder bitmap (locks, rings, values, received arrays that a
+ * fork has inherited)
  */
 #ifndef FMP_HEAP_HEAP_H
 #define FMP_HEAP_HEAP_H
@@ -18,14 +21,17 @@
 /* What a SHARED block holds, so that a sweep can look inside. */
 enum fmp_block_kind { FMP_BLOCK_DATA = 0, FMP_BLOCK_RING = 1, FMP_BLOCK_SYNC = 2, FMP_BLOCK_OTHER = 3 };
 
-/* A process's handle on a region's heap: the hints. Not thread-safe by itself: callers hold the GIL or a mutex of their own. */
+/* A process's handle on a region's heap: the hints. Not thread-safe by itself: callers hold the GIL or a mutex of their
+ * own. */
 struct fmp_heap;
 
-int fmp_heap_open(struct fmp_heap **heap, struct fmp_region *region); /* initialises the region's heap if it is the first */
+int fmp_heap_open(struct fmp_heap **heap,
+                  struct fmp_region *region); /* initialises the region's heap if it is the first */
 void fmp_heap_close(struct fmp_heap *heap);
 void fmp_heap_after_fork(struct fmp_heap *heap); /* in the child: forget hints that are the parent's to use */
 
-/* A block of at least `bytes`, OWNED by this process; *off is its payload, 64-byte aligned, contents undefined. -ENOSPC, -EINVAL. */
+/* A block of at least `bytes`, OWNED by this process; *off is its payload, 64-byte aligned, contents undefined.
+ * -ENOSPC, -EINVAL. */
 int fmp_heap_alloc(struct fmp_heap *heap, uint64_t bytes, fmp_off *off);
 /* A SHARED block, zeroed, with this process as its only holder. */
 int fmp_heap_alloc_shared(struct fmp_heap *heap, uint64_t bytes, enum fmp_block_kind kind, fmp_off *off);
@@ -34,20 +40,23 @@ uint64_t fmp_heap_usable(struct fmp_heap *heap, fmp_off off);
 /* An OWNED block of this process is given back. */
 void fmp_heap_free(struct fmp_heap *heap, fmp_off off);
 
-/* OWNED(me) -> TRANSIT: it is about to be named by `position` of the ring at `ring`. Call before the cell is published. */
+/* OWNED(me) -> TRANSIT: it is about to be named by `position` of the ring at `ring`. Call before the cell is published.
+ */
 int fmp_heap_send(struct fmp_heap *heap, fmp_off off, fmp_off ring, uint64_t position);
 /* TRANSIT -> OWNED(me). Call before the cell is emptied. -EBADMSG if the block is not in transit. */
 int fmp_heap_receive(struct fmp_heap *heap, fmp_off off);
 /* OWNED(me) -> SHARED with this process as holder. */
 int fmp_heap_share(struct fmp_heap *heap, fmp_off off);
 
-/* Holders of a SHARED block. hold: the caller itself is a holder and makes `id` one. drop: the last one frees the block. Idempotent. */
+/* Holders of a SHARED block. hold: the caller itself is a holder and makes `id` one. drop: the last one frees the
+ * block. Idempotent. */
 void fmp_heap_hold(struct fmp_heap *heap, fmp_off off, uint32_t id);
 void fmp_heap_drop(struct fmp_heap *heap, fmp_off off, uint32_t id);
 /* How many processes hold the block. */
 unsigned fmp_heap_holders(struct fmp_heap *heap, fmp_off off);
 
-/* All that the killed `id` held or owned is given back, then its slot is buried. Idempotent. Does nothing if the process is not dead. */
+/* All that the killed `id` held or owned is given back, then its slot is buried. Idempotent. Does nothing if the
+ * process is not dead. */
 void fmp_heap_reclaim(struct fmp_heap *heap, uint32_t id);
 
 /* For `fastmp doctor` and tests. */
@@ -57,7 +66,8 @@ struct fmp_heap_stats {
 };
 void fmp_heap_count(struct fmp_heap *heap, struct fmp_heap_stats *stats);
 
-/* Set by ring/ users at start: is the block in TRANSIT at `position` of the ring block `ring` still named there? (heap/ lies below ring/.) */
+/* Set by ring/ users at start: is the block in TRANSIT at `position` of the ring block `ring` still named there? (heap/
+ * lies below ring/.) */
 typedef bool (*fmp_heap_carried_fn)(struct fmp_region *region, fmp_off ring, uint64_t ring_bytes, uint64_t position);
 void fmp_heap_set_carried(struct fmp_heap *heap, fmp_heap_carried_fn fn);
 

@@ -17,7 +17,8 @@
 FMP_PY_UNITS(FMP_PY_DECLARE)
 #undef FMP_PY_DECLARE
 
-/* Creates a heap type from `spec`, sets its __module__ name as in the spec, and adds it to the module. A borrowed reference, or NULL. */
+/* Creates a heap type from `spec`, sets its __module__ name as in the spec, and adds it to the module. A borrowed
+ * reference, or NULL. */
 PyTypeObject *fmp_py_add_type(PyObject *module, PyType_Spec *spec, PyObject *bases);
 
 #endif

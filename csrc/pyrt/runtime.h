@@ -1,9 +1,11 @@
 /*
- * The runtime under every Python type: the process's space (region + heap), handles on shared blocks, fork and exit. Called by: wire/, conn/, pool/, py/.
+ * The runtime under every Python type: the process's space (region + heap), handles on shared blocks, fork and exit.
+ * Called by: wire/, conn/, pool/, py/.
  *
- * - There is one default space per process tree, made when the first object needs it and inherited by fork. No thread is started.
- * - Every Python object that lives in shared memory embeds a `struct fmp_handle`. All live handles are in a list, so that fork can make the child a holder of
- *   each block before the child exists, and an orderly exit can drop them.
+ * - There is one default space per process tree, made when the first object needs it and inherited by fork. No thread
+ * is started.
+ * - Every Python object that lives in shared memory embeds a `struct fmp_handle`. All live handles are in a list, so
+ * that fork can make the child a holder of each block before the child exists, and an orderly exit can drop them.
  * - Functions here need the GIL, but the fork handlers, which run wherever fork is called.
  */
 #ifndef FMP_PYRT_RUNTIME_H
@@ -54,11 +56,14 @@ fmp_handle_at(const struct fmp_handle *h)
     return fmp_at(&h->space->region, h->off);
 }
 
-/* fork(2) bracketed by PyOS_BeforeFork and PyOS_AfterFork_*. The child's pid, 0 in the child, -1 with an exception set. */
+/* fork(2) bracketed by PyOS_BeforeFork and PyOS_AfterFork_*. The child's pid, 0 in the child, -1 with an exception set.
+ */
 pid_t fmp_runtime_fork(void);
-/* An orderly exit: drops all handles and leaves the region. Also runs at exit(3). After it no object of this process may be used. */
+/* An orderly exit: drops all handles and leaves the region. Also runs at exit(3). After it no object of this process
+ * may be used. */
 void fmp_runtime_leave(void);
-/* Registers the fork handlers; called once per process by the module. Names a kernel feature that is missing: -1 with ImportError set. */
+/* Registers the fork handlers; called once per process by the module. Names a kernel feature that is missing: -1 with
+ * ImportError set. */
 int fmp_runtime_start(void);
 
 #endif

@@ -12,7 +12,7 @@ fmp_py_wait(fmp_wait_step_fn step, void *ctx, uint64_t deadline_ns)
     for (;;) {
         int code;
         Py_BEGIN_ALLOW_THREADS
-        code = step(ctx, deadline_ns);
+            code = step(ctx, deadline_ns);
         Py_END_ALLOW_THREADS
         if (code != -EINTR) {
             return code;

@@ -1,14 +1,16 @@
 /*
  * The ring: a bounded multi-producer multi-consumer queue of records in shared memory. Called by: conn/, pool/.
  *
- * Layout: a header of four cache lines, then `capacity` cells of 128 bytes. Position p lives in cell p & mask; lap = p / capacity. A cell's state word is
- * {lap:38 | phase:2 | owner:24}; who changes it and why is in docs/architecture.md, and modelled in tests/model/ring.pml:
- *     EMPTY(lap) -CAS-> CLAIMED(lap, producer) -store-> FULL(lap) -CAS-> TAKEN(lap, consumer) -store-> EMPTY(lap+1)
- * Invariants: head <= tail <= head + limit; a claimed or taken cell names its owner, so a killed owner's cell is recovered by whoever meets it; head and
- * tail are helped forward by anybody, so nobody is waited for but the owner of the one cell that is next in turn.
+ * Layout: a header of four cache lines, then `capacity` cells of 128 bytes. Position p lives in cell p & mask; lap = p
+ * / capacity. A cell's state word is {lap:38 | phase:2 | owner:24}; who changes it and why is in docs/architecture.md,
+ * and modelled in tests/model/ring.pml: EMPTY(lap) -CAS-> CLAIMED(lap, producer) -store-> FULL(lap) -CAS-> TAKEN(lap,
+ * consumer) -store-> EMPTY(lap+1) Invariants: head <= tail <= head + limit; a claimed or taken cell names its owner, so
+ * a killed owner's cell is recovered by whoever meets it; head and tail are helped forward by anybody, so nobody is
+ * waited for but the owner of the one cell that is next in turn.
  *
- * Use: begin_push gives the cell to write in, end_push publishes; begin_pop gives the record to read, end_pop empties the cell. Between begin and end the
- * cell is this process's. None of the four blocks; to wait, use the event counts `items` and `space` with the ready functions below.
+ * Use: begin_push gives the cell to write in, end_push publishes; begin_pop gives the record to read, end_pop empties
+ * the cell. Between begin and end the cell is this process's. None of the four blocks; to wait, use the event counts
+ * `items` and `space` with the ready functions below.
  */
 #ifndef FMP_RING_RING_H
 #define FMP_RING_RING_H
@@ -43,17 +45,19 @@ struct fmp_ring_shm {
     FMP_ALIGNED struct fmp_cell_shm cells[];
 };
 
-/* A process's handle. `capacity` and `limit` are copies: what another process may have overwritten is not believed twice. */
+/* A process's handle. `capacity` and `limit` are copies: what another process may have overwritten is not believed
+ * twice. */
 struct fmp_ring {
     struct fmp_region *region;
     struct fmp_ring_shm *shm;
     uint64_t capacity;
     uint64_t limit;
     unsigned log2_capacity;
-    /* A dead owner's record is shown to this function before its cell is emptied (heap blocks, the task of a killed worker). May be NULL. */
+    /* A dead owner's record is shown to this function before its cell is emptied (heap blocks, the task of a killed
+     * worker). May be NULL. */
     void (*on_dead)(void *ctx, uint32_t owner, bool was_taken, const struct fmp_record *record);
     void *on_dead_ctx;
-    uint32_t suspect;       /* the owner last asked about, and when: the kernel is not asked at every look */
+    uint32_t suspect; /* the owner last asked about, and when: the kernel is not asked at every look */
     uint64_t suspect_until_ns;
 };
 
@@ -81,7 +85,8 @@ void fmp_ring_end_pop(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
 
 /* Messages in the ring: published or being written; never negative. */
 uint64_t fmp_ring_count(const struct fmp_ring *ring);
-/* For fmp_ec_await on `items` and on `space`; ctx is the struct fmp_ring. They also recover what a dead owner left in the way. */
+/* For fmp_ec_await on `items` and on `space`; ctx is the struct fmp_ring. They also recover what a dead owner left in
+ * the way. */
 bool fmp_ring_may_pop(void *ring);
 bool fmp_ring_may_push(void *ring);
 /* Is the block that was sent at `position` still named by a live cell? For heap reclamation. */

@@ -13,7 +13,8 @@ enum { FREE, RESERVED, LIVE, CLEAN, DEAD, KILLED };
 #define HISTORY_MASK ((UINT64_C(1) << HISTORY_BITS) - 1)
 
 static_assert(sizeof(struct fmp_participant_shm) == FMP_CACHELINE, "one line each");
-static_assert(FMP_PARTICIPANTS_OFF + FMP_PARTICIPANTS_MAX * FMP_CACHELINE <= FMP_HEAP_OFF, "the table ends before the heap");
+static_assert(FMP_PARTICIPANTS_OFF + FMP_PARTICIPANTS_MAX * FMP_CACHELINE <= FMP_HEAP_OFF,
+              "the table ends before the heap");
 
 FMP_INLINE uint32_t
 word_of(uint32_t generation, uint32_t state)
@@ -157,7 +158,8 @@ fmp_participant_name_child(struct fmp_region *r, uint32_t id, pid_t pid)
     }
 }
 
-/* How did `generation` end, which is not the slot's present one? Too long ago to know counts as killed: nobody waits for ever. */
+/* How did `generation` end, which is not the slot's present one? Too long ago to know counts as killed: nobody waits
+ * for ever. */
 static enum fmp_fate
 past_fate(struct fmp_participant_shm *p, uint32_t generation)
 {

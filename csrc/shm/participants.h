@@ -1,9 +1,10 @@
 /*
- * Participants: who uses a region, and who of them is alive. Called by: sync/, heap/, ring/ (is the owner dead?), pyrt/ (join, fork, leave).
+ * Participants: who uses a region, and who of them is alive. Called by: sync/, heap/, ring/ (is the owner dead?), pyrt/
+ * (join, fork, leave).
  *
- * A slot's life: FREE -> RESERVED (by the parent, before fork) -> LIVE -> CLEAN (left in order) or DEAD (found killed, being reclaimed) ->
- * KILLED (reclaimed); CLEAN and KILLED slots are given out again, with the next generation. The kernel says who is alive, never a heartbeat.
- * On any doubt the answer is "alive".
+ * A slot's life: FREE -> RESERVED (by the parent, before fork) -> LIVE -> CLEAN (left in order) or DEAD (found killed,
+ * being reclaimed) -> KILLED (reclaimed); CLEAN and KILLED slots are given out again, with the next generation. The
+ * kernel says who is alive, never a heartbeat. On any doubt the answer is "alive".
  */
 #ifndef FMP_SHM_PARTICIPANTS_H
 #define FMP_SHM_PARTICIPANTS_H
@@ -34,7 +35,8 @@ struct fmp_participant_shm {
     uint32_t unused[9];
 };
 
-/* Reserves a slot for a process to come, in the name of `r->me` (0 for oneself). The identity, 0 if there is no slot to be had. */
+/* Reserves a slot for a process to come, in the name of `r->me` (0 for oneself). The identity, 0 if there is no slot to
+ * be had. */
 uint32_t fmp_participant_reserve(struct fmp_region *r);
 /* This process takes the reserved identity; `r->me` is set. 0 or -errno. */
 int fmp_participant_adopt(struct fmp_region *r, uint32_t id);
@@ -57,8 +59,9 @@ fmp_participant_is_killed(struct fmp_region *r, uint32_t id)
 /* The pid of an identity, 0 if its slot has another generation by now. */
 pid_t fmp_participant_pid(struct fmp_region *r, uint32_t id);
 
-/* Reclamation (heap/reclaim.c): a killed slot is marked DEAD, all that it held is given back, then it is buried and may be given out again.
- * `mark_dead` says whether it is DEAD now. Both are idempotent, and any process may take over from one that died in between. */
+/* Reclamation (heap/reclaim.c): a killed slot is marked DEAD, all that it held is given back, then it is buried and may
+ * be given out again. `mark_dead` says whether it is DEAD now. Both are idempotent, and any process may take over from
+ * one that died in between. */
 bool fmp_participant_mark_dead(struct fmp_region *r, uint32_t id);
 void fmp_participant_bury(struct fmp_region *r, uint32_t id);
 /* The identity in slot `slot` if it is LIVE, RESERVED or DEAD, else 0: for a sweep over all slots. */

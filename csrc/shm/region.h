@@ -1,9 +1,9 @@
 /*
  * A region: one sparse memfd, mapped once. Called by: everything that lives in shared memory.
  *
- * The mapping is made before the first fork, so every descendant has it at the same address; a process that gets the descriptor by other means
- * attaches it anywhere, as nothing in a region is a raw pointer. The header is checked before anything in it is believed.
- * Nothing has a name in a file system: when the last process is gone, so is the memory.
+ * The mapping is made before the first fork, so every descendant has it at the same address; a process that gets the
+ * descriptor by other means attaches it anywhere, as nothing in a region is a raw pointer. The header is checked before
+ * anything in it is believed. Nothing has a name in a file system: when the last process is gone, so is the memory.
  */
 #ifndef FMP_SHM_REGION_H
 #define FMP_SHM_REGION_H

@@ -17,7 +17,8 @@ struct fmp_ec_os fmp_ec_os = {.wait = sys_futex_wait, .wake = sys_futex_wake};
 
 /* Looks before the first yield: about the time of one cache line's journey; none on a single core. */
 #define SPIN_LOOKS 64
-/* Yields before the sleep: 0.3 us each when nobody else wants the core, and when somebody does, the yield is what lets him run. */
+/* Yields before the sleep: 0.3 us each when nobody else wants the core, and when somebody does, the yield is what lets
+ * him run. */
 #define YIELD_LOOKS 100
 /* After so many waits that spun in vain, the budget is an eighth: the other side is slow, sleeping is cheaper. */
 #define VAIN_LIMIT 4
@@ -122,10 +123,12 @@ fmp_ec_notify_slow(struct fmp_ec_shm *ec, uint64_t word, int n)
             return;
         }
         bumped = word + SEQ_ONE;
-    } while (!fmp_cas_seq_cst(&ec->word, &word, bumped)); /* E3: a sleeper-to-be sees another seq. Pairs with the kernel's look. */
+    } while (!fmp_cas_seq_cst(&ec->word, &word,
+                              bumped)); /* E3: a sleeper-to-be sees another seq. Pairs with the kernel's look. */
     FMP_FAULT("eventcount:bumped");
     if (fmp_ec_os.wake(seq_half(ec), n) == 0) {
-        /* Nobody slept, and nobody has registered since: those counted are dead, or about to see EAGAIN and to register anew. */
+        /* Nobody slept, and nobody has registered since: those counted are dead, or about to see EAGAIN and to register
+         * anew. */
         uint64_t healed = (bumped + SEQ_ONE) & ~COUNT_MASK;
         healed = (healed & ~GEN_MASK) | ((healed + GEN_ONE) & GEN_MASK);
         fmp_cas_relaxed(&ec->word, &bumped, healed); /* relaxed: the count publishes nothing */

@@ -1,9 +1,12 @@
 /*
- * The event count: the only bridge from lock-free to blocking. Called by: sync/, ring/, conn/, pool/ (through pyrt/await where the GIL is held).
+ * The event count: the only bridge from lock-free to blocking. Called by: sync/, ring/, conn/, pool/ (through
+ * pyrt/await where the GIL is held).
  *
- * A waiter calls fmp_ec_await with a condition; a notifier makes the condition true and calls fmp_ec_notify. Without waiters a notify costs a
- * fence and a load. One word {seq:32 | gen:16 | count:16}, modelled in tests/model/eventcount.pml:
- * - count is the number registered in generation gen, never too low; what killed waiters leave behind is healed by the next notifier;
+ * A waiter calls fmp_ec_await with a condition; a notifier makes the condition true and calls fmp_ec_notify. Without
+ * waiters a notify costs a fence and a load. One word {seq:32 | gen:16 | count:16}, modelled in
+ * tests/model/eventcount.pml:
+ * - count is the number registered in generation gen, never too low; what killed waiters leave behind is healed by the
+ * next notifier;
  * - no sleep is longer than FMP_RECHECK_NS, so a wake-up lost to a killed process is only late.
  * The system's wait and wake can be replaced (fmp_ec_os) so that a test can fake them.
  */
@@ -12,7 +15,8 @@
 
 #include "base/atomic.h"
 
-/* The longest sleep without a look at the condition: 8 looks a second cost a waiting process about 0.04 ms of CPU a second. */
+/* The longest sleep without a look at the condition: 8 looks a second cost a waiting process about 0.04 ms of CPU a
+ * second. */
 #define FMP_RECHECK_NS (128 * FMP_NS_PER_MS)
 
 struct fmp_ec_shm {
@@ -35,7 +39,8 @@ typedef bool (*fmp_ec_ready_fn)(void *ctx);
 
 /*
  * Waits until `ready(ctx)`: spins a little, then sleeps once, at most until `deadline_ns` or for FMP_RECHECK_NS.
- * 0 ready; -ETIMEDOUT the deadline is over; -EINTR a signal came or the re-check period is over: look at your signals, call again.
+ * 0 ready; -ETIMEDOUT the deadline is over; -EINTR a signal came or the re-check period is over: look at your signals,
+ * call again.
  */
 int fmp_ec_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t deadline_ns, struct fmp_spin *spin);
 
@@ -51,7 +56,8 @@ fmp_ec_notify(struct fmp_ec_shm *ec, int n)
     }
 }
 
-/* Spins, yielding the core between looks, as long as this has been worth it. True if ready. Used where the sleep is not an event count's. */
+/* Spins, yielding the core between looks, as long as this has been worth it. True if ready. Used where the sleep is not
+ * an event count's. */
 bool fmp_spin_until(fmp_ec_ready_fn ready, void *ctx, struct fmp_spin *spin);
 
 #endif

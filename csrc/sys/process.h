@@ -6,7 +6,8 @@
 
 #include "base/attr.h"
 
-/* A descriptor (close-on-exec) that polls readable when `pid` has ended, reaped or not; or -errno (-ESRCH: no such process). */
+/* A descriptor (close-on-exec) that polls readable when `pid` has ended, reaped or not; or -errno (-ESRCH: no such
+ * process). */
 int sys_pidfd_open(pid_t pid);
 /* Has the process behind `pidfd` ended? 1, 0, or -errno. */
 int sys_pidfd_ended(int pidfd);

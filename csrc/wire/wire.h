@@ -1,23 +1,27 @@
 /*
  * The wire: Python objects to bytes and back. Called by: conn/, pool/.
  *
- * Exact None, bool, int, float, bytes, str and tuples, lists and dicts of those are written in C; everything else is pickle protocol 5 (fastmp's
- * ForkingPickler) with out-of-band buffers. What arrives is equal to, and of the same type as, what pickle would deliver: where the fast path could differ
- * (shared references, recursion, subclasses, great depth) it steps aside. The format is in wire/format.h. A decoder never trusts a length.
+ * Exact None, bool, int, float, bytes, str and tuples, lists and dicts of those are written in C; everything else is
+ * pickle protocol 5 (fastmp's ForkingPickler) with out-of-band buffers. What arrives is equal to, and of the same type
+ * as, what pickle would deliver: where the fast path could differ (shared references, recursion, subclasses, great
+ * depth) it steps aside. The format is in wire/format.h. A decoder never trusts a length.
  */
 #ifndef FMP_WIRE_WIRE_H
 #define FMP_WIRE_WIRE_H
 
 #include "pyrt/runtime.h"
 
-/* One object, encoded but not yet copied: large leaves (bytes, pickle buffers) stay where they are until fmp_wire_copy, so they are copied once. */
+/* One object, encoded but not yet copied: large leaves (bytes, pickle buffers) stay where they are until fmp_wire_copy,
+ * so they are copied once. */
 struct fmp_wire_writer; /* defined in wire/encode.h */
 
 struct fmp_wire_writer *fmp_wire_writer_new(void); /* reusable; NULL with MemoryError */
 void fmp_wire_writer_free(struct fmp_wire_writer *w);
-/* Encodes `obj`. 0, or -1 with what pickle raised. The writer is not re-entrant: a reducer that sends a message must find another writer. */
+/* Encodes `obj`. 0, or -1 with what pickle raised. The writer is not re-entrant: a reducer that sends a message must
+ * find another writer. */
 int fmp_wire_encode(struct fmp_wire_writer *w, PyObject *obj);
-/* Size of the encoded message, and the copy of exactly so many bytes to `dst` (64-byte aligned if the size exceeds a ring cell's inline bytes). */
+/* Size of the encoded message, and the copy of exactly so many bytes to `dst` (64-byte aligned if the size exceeds a
+ * ring cell's inline bytes). */
 size_t fmp_wire_size(const struct fmp_wire_writer *w);
 void fmp_wire_copy(const struct fmp_wire_writer *w, void *dst);
 /* Drops what the message held; call after the copy or instead of it. */
@@ -26,8 +30,8 @@ void fmp_wire_reset(struct fmp_wire_writer *w);
 /* Does the message hold out-of-band buffers, so that decoding it in place keeps views on its memory? */
 bool fmp_wire_has_buffers(const void *data, size_t bytes);
 /*
- * Decodes one message. `owner` is the object whose buffer the message is (it is kept alive by the views), or NULL: then buffers are copied.
- * NULL with an exception set: what unpickling raised, or _pickle.UnpicklingError for damaged data.
+ * Decodes one message. `owner` is the object whose buffer the message is (it is kept alive by the views), or NULL: then
+ * buffers are copied. NULL with an exception set: what unpickling raised, or _pickle.UnpicklingError for damaged data.
  */
 PyObject *fmp_wire_decode(const void *data, size_t bytes, PyObject *owner);
 

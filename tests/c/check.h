@@ -81,14 +81,16 @@ static struct {
         }                                                                            \
     } while (0)
 
-CHECK_UNUSED static int64_t check_now_ns(void)
+CHECK_UNUSED static int64_t
+check_now_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-CHECK_UNUSED static void check_sleep_ms(int milliseconds)
+CHECK_UNUSED static void
+check_sleep_ms(int milliseconds)
 {
     struct timespec span = {milliseconds / 1000, (long)(milliseconds % 1000) * 1000000};
     while (nanosleep(&span, &span) < 0 && errno == EINTR)
@@ -96,7 +98,8 @@ CHECK_UNUSED static void check_sleep_ms(int milliseconds)
 }
 
 /* Zeroed memory that forked children share, for what they have to tell. */
-CHECK_UNUSED static void *check_shared(size_t bytes)
+CHECK_UNUSED static void *
+check_shared(size_t bytes)
 {
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(memory != MAP_FAILED);
@@ -104,7 +107,8 @@ CHECK_UNUSED static void *check_shared(size_t bytes)
 }
 
 /* Runs body(arg) in a child, which then exits with 0. */
-CHECK_UNUSED static pid_t check_fork(void (*body)(void *), void *arg)
+CHECK_UNUSED static pid_t
+check_fork(void (*body)(void *), void *arg)
 {
     fflush(NULL);
     pid_t pid = fork();
@@ -117,7 +121,8 @@ CHECK_UNUSED static pid_t check_fork(void (*body)(void *), void *arg)
 }
 
 /* The child's wait status; the test's own time limit bounds the wait. */
-CHECK_UNUSED static int check_wait(pid_t pid)
+CHECK_UNUSED static int
+check_wait(pid_t pid)
 {
     int status = 0;
     while (waitpid(pid, &status, 0) < 0)
@@ -139,7 +144,8 @@ CHECK_UNUSED static int check_wait(pid_t pid)
         CHECK_EQ(WTERMSIG(check_status), signal); \
     } while (0)
 
-static int check_count_fds(void)
+static int
+check_count_fds(void)
 {
     DIR *dir = opendir("/proc/self/fd");
     int count = 0;
@@ -150,13 +156,15 @@ static int check_count_fds(void)
 }
 
 /* A child that the test did not wait for; orphans of its children come here too (subreaper). */
-static bool check_has_children(void)
+static bool
+check_has_children(void)
 {
     siginfo_t info;
     return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
-static void check_body(void (*test)(void))
+static void
+check_body(void (*test)(void))
 {
     int fds = check_count_fds();
     test();
@@ -164,7 +172,8 @@ static void check_body(void (*test)(void))
     CHECK(!check_has_children());
 }
 
-static void check_child(void (*test)(void))
+static void
+check_child(void (*test)(void))
 {
     const char *seconds = getenv("CHECK_SECONDS");
     setpgid(0, 0);
@@ -175,19 +184,20 @@ static void check_child(void (*test)(void))
     exit(0); /* not _exit: the sanitizers report at exit */
 }
 
-static void check_report(const char *name, int status, int64_t took_ns)
+static void
+check_report(const char *name, int status, int64_t took_ns)
 {
     bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     *(good ? &check_state.passed : &check_state.failed) += 1;
     printf("%s %s (%.2f s)", good ? "ok  " : "FAIL", name, (double)took_ns / 1e9);
     if (WIFSIGNALED(status))
-        printf(WTERMSIG(status) == SIGALRM ? ": over its time limit" : ": killed by signal %d",
-               WTERMSIG(status));
+        printf(WTERMSIG(status) == SIGALRM ? ": over its time limit" : ": killed by signal %d", WTERMSIG(status));
     putchar('\n');
     fflush(NULL);
 }
 
-static void check_run(const char *name, void (*test)(void))
+static void
+check_run(const char *name, void (*test)(void))
 {
     if (check_state.only != NULL && strcmp(check_state.only, name) != 0)
         return;
@@ -207,10 +217,11 @@ static void check_run(const char *name, void (*test)(void))
     check_report(name, status, check_now_ns() - start);
 }
 
-#define RUN(test)              check_run(#test, test)
+#define RUN(test) check_run(#test, test)
 #define CHECK_INIT(argc, argv) (check_state.only = (argc) > 1 ? (argv)[1] : NULL)
 
-static int check_done(void)
+static int
+check_done(void)
 {
     printf("%d passed, %d failed\n", check_state.passed, check_state.failed);
     return check_state.failed > 0 || check_state.passed == 0;
