@@ -7,11 +7,8 @@
 
 #include "pyrt/runtime.h"
 
-/* One line per unit, in the order of registration. */
-#define FMP_PY_UNITS(X) \
-    X(process)          \
-    X(block)            \
-    X(codec)
+/* X(unit) for each unit, in the order of registration. */
+#define FMP_PY_UNITS(X)
 
 #define FMP_PY_DECLARE(unit) int fmp_py_register_##unit(PyObject *module);
 FMP_PY_UNITS(FMP_PY_DECLARE)

@@ -53,6 +53,7 @@ struct fmp_ring {
     uint64_t capacity;
     uint64_t limit;
     unsigned log2_capacity;
+    uint64_t head_seen; /* the last value of head that a push has looked at: it only grows */
     /* A dead owner's record is shown to this function before its cell is emptied (heap blocks, the task of a killed
      * worker). May be NULL. */
     void (*on_dead)(void *ctx, uint32_t owner, bool was_taken, const struct fmp_record *record);

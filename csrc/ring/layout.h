@@ -1,0 +1,62 @@
+/* The ring's cell state word: {lap:38 | phase:2 | owner:24}. Called by: ring.c, recovery.c. */
+#ifndef FMP_RING_LAYOUT_H
+#define FMP_RING_LAYOUT_H
+
+#include "ring/ring.h"
+
+enum { FMP_CELL_EMPTY, FMP_CELL_CLAIMED, FMP_CELL_FULL, FMP_CELL_TAKEN };
+
+#define FMP_CELL_PHASE_SHIFT FMP_ID_BITS
+#define FMP_CELL_LAP_SHIFT (FMP_ID_BITS + 2)
+/* Laps are compared modulo 2^38: to be mistaken, a process must stop between a look and its CAS for that many laps of the ring. */
+#define FMP_CELL_LAP_MASK ((UINT64_C(1) << 38) - 1)
+
+/* As many messages as a semaphore counts: the standard library's bound on maxsize. */
+#define FMP_RING_LIMIT_MAX UINT64_C(0x7fffffff)
+
+static_assert(sizeof(struct fmp_cell_shm) == FMP_RING_CELL_BYTES, "two cache lines");
+static_assert(offsetof(struct fmp_ring_shm, tail) == 64, "producers' line");
+static_assert(offsetof(struct fmp_ring_shm, head) == 128, "consumers' line");
+static_assert(offsetof(struct fmp_ring_shm, items) == 192, "waiters' line");
+static_assert(offsetof(struct fmp_ring_shm, cells) == 256, "cells are aligned");
+
+FMP_INLINE uint64_t
+fmp_cell_state(uint64_t lap, unsigned phase, uint32_t owner)
+{
+    return (lap & FMP_CELL_LAP_MASK) << FMP_CELL_LAP_SHIFT | (uint64_t)phase << FMP_CELL_PHASE_SHIFT | owner;
+}
+
+FMP_INLINE uint64_t
+fmp_cell_lap(uint64_t state)
+{
+    return state >> FMP_CELL_LAP_SHIFT;
+}
+
+FMP_INLINE unsigned
+fmp_cell_phase(uint64_t state)
+{
+    return (unsigned)(state >> FMP_CELL_PHASE_SHIFT) & 3;
+}
+
+FMP_INLINE uint32_t
+fmp_cell_owner(uint64_t state)
+{
+    return (uint32_t)state & FMP_ID_MASK;
+}
+
+/* Does the cell still belong to the lap before `lap`? */
+FMP_INLINE bool
+fmp_cell_is_before(uint64_t state, uint64_t lap)
+{
+    return fmp_cell_lap(state) == ((lap - 1) & FMP_CELL_LAP_MASK);
+}
+
+/* Has the position of `lap` been taken or skipped already? */
+FMP_INLINE bool
+fmp_cell_is_passed(uint64_t state, uint64_t lap)
+{
+    uint64_t cell_lap = fmp_cell_lap(state);
+    return cell_lap == lap ? fmp_cell_phase(state) == FMP_CELL_TAKEN : cell_lap == ((lap + 1) & FMP_CELL_LAP_MASK);
+}
+
+#endif

@@ -1,0 +1,181 @@
+/*
+ * The ring's fast path; see ring.h.
+ *
+ * Order table (memory-model.md explains the form)
+ *   R1  end_push       store release FULL          with A1  the record before its publication
+ *   A1  begin_pop      CAS acquire FULL -> TAKEN   with R1
+ *   R2  end_pop        store release EMPTY(lap+1)  with A2  the record is read before its cell is written again
+ *   A2  begin_push     CAS acquire EMPTY -> CLAIMED with R2
+ *   R3  help           CAS release head or tail    with A3  who sees a position sees the cell states that led to it
+ *   A3  begin_*, count load acquire head or tail   with R3
+ */
+#include "ring/ring.h"
+
+#include "base/fault.h"
+#include "ring/layout.h"
+
+FMP_INLINE uint64_t
+lap_of(const struct fmp_ring *ring, uint64_t position)
+{
+    return (position >> ring->log2_capacity) & FMP_CELL_LAP_MASK;
+}
+
+FMP_INLINE struct fmp_cell_shm *
+cell_of(const struct fmp_ring *ring, uint64_t position)
+{
+    return &ring->shm->cells[position & (ring->capacity - 1)];
+}
+
+/* Moves head or tail from `position` to the next one, unless somebody has done it already. */
+FMP_INLINE void
+help(_Atomic uint64_t *end, uint64_t position)
+{
+    fmp_cas_release(end, &position, position + 1); /* R3 */
+}
+
+int
+fmp_ring_begin_push(struct fmp_ring *ring, struct fmp_ring_ticket *t)
+{
+    struct fmp_ring_shm *shm = ring->shm;
+    for (;;) {
+        uint64_t position = fmp_load_acquire(&shm->tail); /* A3 */
+        if (position - ring->head_seen >= ring->limit) {
+            ring->head_seen = fmp_load_acquire(&shm->head); /* A3 */
+            if (position - ring->head_seen >= ring->limit && (int64_t)(position - ring->head_seen) >= 0) {
+                return -EAGAIN;
+            }
+        }
+        struct fmp_cell_shm *cell = cell_of(ring, position);
+        uint64_t lap = lap_of(ring, position);
+        uint64_t state = fmp_load_relaxed(&cell->state); /* relaxed: the CAS decides */
+        if (state == fmp_cell_state(lap, FMP_CELL_EMPTY, 0)) {
+            if (fmp_cas_acquire(&cell->state, &state, fmp_cell_state(lap, FMP_CELL_CLAIMED, ring->region->me))) { /* A2 */
+                FMP_FAULT("ring:claimed");
+                help(&shm->tail, position);
+                FMP_FAULT("ring:tail-moved");
+                *t = (struct fmp_ring_ticket){.cell = cell, .position = position};
+                return 0;
+            }
+        }
+        else if (fmp_cell_is_before(state, lap)) {
+            if (position == fmp_load_relaxed(&shm->tail)) {
+                return -EAGAIN; /* the cell still belongs to the lap before */
+            }
+        }
+        else {
+            help(&shm->tail, position);
+        }
+    }
+}
+
+void
+fmp_ring_end_push(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
+{
+    FMP_FAULT("ring:written");
+    fmp_store_release(&t->cell->state, fmp_cell_state(lap_of(ring, t->position), FMP_CELL_FULL, 0)); /* R1 */
+    FMP_FAULT("ring:published");
+    fmp_ec_notify(&ring->shm->items, 1);
+}
+
+void
+fmp_ring_cancel_push(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
+{
+    fmp_store_release(&t->cell->state, fmp_cell_state(lap_of(ring, t->position) + 1, FMP_CELL_EMPTY, 0)); /* R2 */
+    /* Consumers that wait for this cell must look past it, producers may find room. */
+    fmp_ec_notify(&ring->shm->items, INT32_MAX);
+    fmp_ec_notify(&ring->shm->space, 1);
+}
+
+int
+fmp_ring_begin_pop(struct fmp_ring *ring, struct fmp_ring_ticket *t)
+{
+    struct fmp_ring_shm *shm = ring->shm;
+    for (;;) {
+        uint64_t position = fmp_load_acquire(&shm->head); /* A3 */
+        struct fmp_cell_shm *cell = cell_of(ring, position);
+        uint64_t lap = lap_of(ring, position);
+        uint64_t state = fmp_load_relaxed(&cell->state); /* relaxed: the CAS decides */
+        if (state == fmp_cell_state(lap, FMP_CELL_FULL, 0)) {
+            if (fmp_cas_acquire(&cell->state, &state, fmp_cell_state(lap, FMP_CELL_TAKEN, ring->region->me))) { /* A1 */
+                FMP_FAULT("ring:taken");
+                help(&shm->head, position);
+                FMP_FAULT("ring:head-moved");
+                *t = (struct fmp_ring_ticket){.cell = cell, .position = position};
+                return 0;
+            }
+        }
+        else if (fmp_cell_is_passed(state, lap)) {
+            help(&shm->head, position);
+        }
+        else if (position == fmp_load_relaxed(&shm->head)) {
+            return -EAGAIN; /* empty, or still being written */
+        }
+    }
+}
+
+void
+fmp_ring_end_pop(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
+{
+    FMP_FAULT("ring:read");
+    fmp_store_release(&t->cell->state, fmp_cell_state(lap_of(ring, t->position) + 1, FMP_CELL_EMPTY, 0)); /* R2 */
+    FMP_FAULT("ring:emptied");
+    fmp_ec_notify(&ring->shm->space, 1);
+}
+
+uint64_t
+fmp_ring_count(const struct fmp_ring *ring)
+{
+    uint64_t head = fmp_load_acquire(&ring->shm->head); /* A3 */
+    uint64_t tail = fmp_load_acquire(&ring->shm->tail); /* A3 */
+    /* Tail may be behind head for a moment (a producer killed before he moved it), and two looks are not one. */
+    int64_t count = (int64_t)(tail - head);
+    return count <= 0 ? 0 : (uint64_t)count < ring->limit ? (uint64_t)count : ring->limit;
+}
+
+/* ---- making and opening ---- */
+
+static uint64_t
+capacity_for(uint64_t limit)
+{
+    uint64_t capacity = 1;
+    while (capacity < limit) {
+        capacity *= 2;
+    }
+    return capacity;
+}
+
+uint64_t
+fmp_ring_bytes(uint64_t limit)
+{
+    if (limit == 0 || limit > FMP_RING_LIMIT_MAX) {
+        return 0;
+    }
+    return sizeof(struct fmp_ring_shm) + capacity_for(limit) * sizeof(struct fmp_cell_shm);
+}
+
+int
+fmp_ring_init(struct fmp_ring_shm *shm, uint64_t limit)
+{
+    if (fmp_ring_bytes(limit) == 0) {
+        return -EINVAL;
+    }
+    shm->limit = limit;
+    shm->capacity = capacity_for(limit);
+    return 0; /* zeroed cells are EMPTY of lap 0 */
+}
+
+int
+fmp_ring_open(struct fmp_ring *ring, struct fmp_region *region, fmp_off off, uint64_t bytes)
+{
+    if (!fmp_region_holds(region, off, bytes) || bytes < sizeof(struct fmp_ring_shm)) {
+        return -EPROTO;
+    }
+    struct fmp_ring_shm *shm = fmp_at(region, off);
+    uint64_t capacity = shm->capacity, limit = shm->limit, needed = fmp_ring_bytes(limit);
+    if (needed == 0 || needed > bytes || capacity != capacity_for(limit)) {
+        return -EPROTO;
+    }
+    *ring = (struct fmp_ring){.region = region, .shm = shm, .capacity = capacity, .limit = limit};
+    ring->log2_capacity = (unsigned)__builtin_ctzll(capacity);
+    return 0;
+}
