@@ -20,9 +20,9 @@ core_exec(PyObject *module)
     if (fmp_runtime_start() < 0) {
         return -1;
     }
-#define FMP_PY_REGISTER(unit)                    \
+#define FMP_PY_REGISTER(unit)                 \
     if (fmp_py_register_##unit(module) < 0) { \
-        return -1;                               \
+        return -1;                            \
     }
     FMP_PY_UNITS(FMP_PY_REGISTER)
 #undef FMP_PY_REGISTER

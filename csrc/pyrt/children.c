@@ -6,7 +6,7 @@
 static struct child {
     pid_t pid;
     uint32_t id;
-} *children;
+} * children;
 static size_t used, room;
 
 void

@@ -1,4 +1,5 @@
-/* Which identity each of this process's children has, until the child is reaped. Called by: pyrt/runtime.c, under the GIL or in a fresh child. */
+/* Which identity each of this process's children has, until the child is reaped. Called by: pyrt/runtime.c, under the
+ * GIL or in a fresh child. */
 #ifndef FMP_PYRT_CHILDREN_H
 #define FMP_PYRT_CHILDREN_H
 

@@ -15,14 +15,15 @@ unsigned fmp_fork_generation;
 /* All of it is private to the process. The mutex guards `handles` against a fork from a thread without the GIL. */
 static struct {
     struct fmp_space space;
-    bool made;               /* `space` is usable */
-    bool left;               /* this process has left it for good */
-    uint32_t child;          /* reserved by the fork that is under way */
+    bool made;      /* `space` is usable */
+    bool left;      /* this process has left it for good */
+    uint32_t child; /* reserved by the fork that is under way */
     pthread_mutex_t mutex;
     struct fmp_handle handles; /* list head */
 } rt = {.mutex = PTHREAD_MUTEX_INITIALIZER, .handles = {.prev = &rt.handles, .next = &rt.handles}};
 
-/* FASTMP_REGION_SIZE in bytes: for address spaces that are limited, and for tests of a full region. 0 = as large as can be had. */
+/* FASTMP_REGION_SIZE in bytes: for address spaces that are limited, and for tests of a full region. 0 = as large as can
+ * be had. */
 static uint64_t
 region_size_wanted(void)
 {
@@ -82,8 +83,7 @@ fmp_space_default(void)
     if (FMP_UNLIKELY(!rt.made)) {
         rc = make_space(&rt.space);
         rt.made = rc == 0;
-    }
-    else if (FMP_UNLIKELY(rt.space.region.me == 0)) {
+    } else if (FMP_UNLIKELY(rt.space.region.me == 0)) {
         rc = join(&rt.space);
     }
     if (rc != 0) {
@@ -160,8 +160,7 @@ let_go(struct fmp_handle *h)
 {
     if (h->shared) {
         fmp_heap_drop(h->space->heap, h->off, h->space->region.me);
-    }
-    else {
+    } else {
         fmp_heap_free(h->space->heap, h->off);
     }
 }
@@ -216,7 +215,8 @@ after_fork_in_child(void)
     }
     rt.space.region.me = 0;
     if (rt.child != 0) {
-        (void)fmp_participant_adopt(&rt.space.region, rt.child); /* on failure the next use joins anew, or says why not */
+        (void)fmp_participant_adopt(&rt.space.region,
+                                    rt.child); /* on failure the next use joins anew, or says why not */
     }
     fmp_heap_after_fork(rt.space.heap);
 }
@@ -234,7 +234,8 @@ fork_failed(void)
 pid_t
 fmp_runtime_fork(void)
 {
-    /* os.fork brackets the fork with PyOS_BeforeFork and PyOS_AfterFork_*, audits it, and warns of threads as the user expects. */
+    /* os.fork brackets the fork with PyOS_BeforeFork and PyOS_AfterFork_*, audits it, and warns of threads as the user
+     * expects. */
     PyObject *os = PyImport_ImportModule("os");
     PyObject *result = os != NULL ? PyObject_CallMethod(os, "fork", NULL) : NULL;
     Py_XDECREF(os);

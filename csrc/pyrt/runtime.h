@@ -61,7 +61,8 @@ fmp_handle_at(const struct fmp_handle *h)
 pid_t fmp_runtime_fork(void);
 /* A child made by fmp_runtime_fork was waited for: if it was killed, what it held is given back. */
 void fmp_runtime_reaped(pid_t pid);
-/* An orderly exit: drops all handles and leaves the region. Also runs at exit(3). After it no object of this process may be used. */
+/* An orderly exit: drops all handles and leaves the region. Also runs at exit(3). After it no object of this process
+ * may be used. */
 void fmp_runtime_leave(void);
 /* Registers the fork handlers; called once per process by the module. Names a kernel feature that is missing: -1 with
  * ImportError set. */

@@ -8,7 +8,8 @@ enum { FMP_CELL_EMPTY, FMP_CELL_CLAIMED, FMP_CELL_FULL, FMP_CELL_TAKEN };
 
 #define FMP_CELL_PHASE_SHIFT FMP_ID_BITS
 #define FMP_CELL_LAP_SHIFT (FMP_ID_BITS + 2)
-/* Laps are compared modulo 2^38: to be mistaken, a process must stop between a look and its CAS for that many laps of the ring. */
+/* Laps are compared modulo 2^38: to be mistaken, a process must stop between a look and its CAS for that many laps of
+ * the ring. */
 #define FMP_CELL_LAP_MASK ((UINT64_C(1) << 38) - 1)
 
 /* As many messages as a semaphore counts: the standard library's bound on maxsize. */

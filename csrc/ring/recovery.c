@@ -1,15 +1,17 @@
 /*
  * The ring's recovery from killed owners, and the looks of those who wait; see ring.h.
  *
- * Whoever is held up by a cell that somebody else has claimed or taken comes here: the kernel is asked about the owner, at most once per SUSPECT_NS per
- * handle, and only the exact state of the dead owner is replaced, by CAS, by EMPTY of the next lap. Head and tail then follow by the ordinary rule.
- *   R4  recover  CAS acq_rel -> EMPTY(lap+1)  with A2 and A3 of ring.c; acquires the record that the dead owner wrote (R1), as far as it came
+ * Whoever is held up by a cell that somebody else has claimed or taken comes here: the kernel is asked about the owner,
+ * at most once per SUSPECT_NS per handle, and only the exact state of the dead owner is replaced, by CAS, by EMPTY of
+ * the next lap. Head and tail then follow by the ordinary rule. R4  recover  CAS acq_rel -> EMPTY(lap+1)  with A2 and
+ * A3 of ring.c; acquires the record that the dead owner wrote (R1), as far as it came
  */
 #include "base/fault.h"
 #include "ring/layout.h"
 #include "sys/clock.h"
 
-/* A holder-up is first given the time of a preemption before the kernel is asked about him: a question costs about 20 us. */
+/* A holder-up is first given the time of a preemption before the kernel is asked about him: a question costs about 20
+ * us. */
 #define SUSPECT_NS (4 * FMP_NS_PER_MS)
 
 static bool
@@ -20,7 +22,7 @@ recover_cell(struct fmp_ring *ring, struct fmp_cell_shm *cell, uint64_t state)
     uint32_t owner = fmp_cell_owner(state);
     bool was_taken = fmp_cell_phase(state) == FMP_CELL_TAKEN;
     if (!fmp_cas_acq_rel(&cell->state, &state, emptied)) { /* R4 */
-        return false; /* somebody else has done it */
+        return false;                                      /* somebody else has done it */
     }
     FMP_FAULT("ring:recovered");
     if (ring->on_dead != NULL) {
@@ -99,7 +101,8 @@ fmp_ring_may_push(void *ctx)
     if (room && !fmp_cell_is_before(state, lap)) {
         return true;
     }
-    /* What holds us up is the cell of this place in the lap before, or, under a limit below the capacity, the one that head is at. */
+    /* What holds us up is the cell of this place in the lap before, or, under a limit below the capacity, the one that
+     * head is at. */
     struct fmp_cell_shm *front = cell_at(ring, head);
     uint64_t front_state = fmp_load_acquire(&front->state); /* A1 */
     if (!room && fmp_cell_is_passed(front_state, (head >> ring->log2_capacity) & FMP_CELL_LAP_MASK)) {

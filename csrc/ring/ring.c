@@ -49,20 +49,19 @@ fmp_ring_begin_push(struct fmp_ring *ring, struct fmp_ring_ticket *t)
         uint64_t lap = lap_of(ring, position);
         uint64_t state = fmp_load_relaxed(&cell->state); /* relaxed: the CAS decides */
         if (state == fmp_cell_state(lap, FMP_CELL_EMPTY, 0)) {
-            if (fmp_cas_acquire(&cell->state, &state, fmp_cell_state(lap, FMP_CELL_CLAIMED, ring->region->me))) { /* A2 */
+            if (fmp_cas_acquire(&cell->state, &state,
+                                fmp_cell_state(lap, FMP_CELL_CLAIMED, ring->region->me))) { /* A2 */
                 FMP_FAULT("ring:claimed");
                 help(&shm->tail, position);
                 FMP_FAULT("ring:tail-moved");
                 *t = (struct fmp_ring_ticket){.cell = cell, .position = position};
                 return 0;
             }
-        }
-        else if (fmp_cell_is_before(state, lap)) {
+        } else if (fmp_cell_is_before(state, lap)) {
             if (position == fmp_load_relaxed(&shm->tail)) {
                 return -EAGAIN; /* the cell still belongs to the lap before */
             }
-        }
-        else {
+        } else {
             help(&shm->tail, position);
         }
     }
@@ -103,11 +102,9 @@ fmp_ring_begin_pop(struct fmp_ring *ring, struct fmp_ring_ticket *t)
                 *t = (struct fmp_ring_ticket){.cell = cell, .position = position};
                 return 0;
             }
-        }
-        else if (fmp_cell_is_passed(state, lap)) {
+        } else if (fmp_cell_is_passed(state, lap)) {
             help(&shm->head, position);
-        }
-        else if (position == fmp_load_relaxed(&shm->head)) {
+        } else if (position == fmp_load_relaxed(&shm->head)) {
             return -EAGAIN; /* empty, or still being written */
         }
     }
