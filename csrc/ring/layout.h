@@ -60,4 +60,8 @@ fmp_cell_is_passed(uint64_t state, uint64_t lap)
     return cell_lap == lap ? fmp_cell_phase(state) == FMP_CELL_TAKEN : cell_lap == ((lap + 1) & FMP_CELL_LAP_MASK);
 }
 
+/* recovery.c: empties `cell` if its state is a claim of an owner that a look of this handle has found dead. True if it
+ * did, or if somebody else has. */
+bool fmp_ring_recover_cell(struct fmp_ring *ring, struct fmp_cell_shm *cell, uint64_t state);
+
 #endif

@@ -14,15 +14,15 @@
  * us. */
 #define SUSPECT_NS (4 * FMP_NS_PER_MS)
 
-static bool
-recover_cell(struct fmp_ring *ring, struct fmp_cell_shm *cell, uint64_t state)
+static void
+recover(struct fmp_ring *ring, struct fmp_cell_shm *cell, uint64_t state)
 {
     struct fmp_record record = cell->record; /* copied first: after the CAS the cell is anybody's */
     uint64_t emptied = fmp_cell_state(fmp_cell_lap(state) + 1, FMP_CELL_EMPTY, 0);
     uint32_t owner = fmp_cell_owner(state);
     bool was_taken = fmp_cell_phase(state) == FMP_CELL_TAKEN;
     if (!fmp_cas_acq_rel(&cell->state, &state, emptied)) { /* R4 */
-        return false;                                      /* somebody else has done it */
+        return;                                            /* somebody else has done it */
     }
     FMP_FAULT("ring:recovered");
     if (ring->on_dead != NULL) {
@@ -30,7 +30,6 @@ recover_cell(struct fmp_ring *ring, struct fmp_cell_shm *cell, uint64_t state)
     }
     fmp_ec_notify(&ring->shm->space, INT32_MAX);
     fmp_ec_notify(&ring->shm->items, INT32_MAX);
-    return true;
 }
 
 static bool
@@ -40,29 +39,38 @@ is_held(uint64_t state)
     return phase == FMP_CELL_CLAIMED || phase == FMP_CELL_TAKEN;
 }
 
+bool
+fmp_ring_recover_cell(struct fmp_ring *ring, struct fmp_cell_shm *cell, uint64_t state)
+{
+    if (!is_held(state) || !ring->suspect_is_dead || fmp_cell_owner(state) != ring->suspect) {
+        return false;
+    }
+    recover(ring, cell, state);
+    return true;
+}
+
 /* Is the owner dead, as far as we care to ask now? */
 static bool
 owner_is_dead(struct fmp_ring *ring, uint32_t owner)
 {
     uint64_t now = sys_now_ns();
     if (ring->suspect != owner) {
+        ring->suspect_is_dead = false;
         ring->suspect = owner;
-        ring->suspect_until_ns = now + SUSPECT_NS;
-        return false;
+        ring->ask_again_ns = now + SUSPECT_NS;
+    } else if (!ring->suspect_is_dead && now >= ring->ask_again_ns) {
+        ring->ask_again_ns = now + SUSPECT_NS;
+        ring->suspect_is_dead = fmp_participant_fate(ring->region, owner) != FMP_ALIVE;
     }
-    if (now < ring->suspect_until_ns) {
-        return false;
-    }
-    ring->suspect_until_ns = now + SUSPECT_NS;
-    return fmp_participant_fate(ring->region, owner) != FMP_ALIVE;
+    return ring->suspect_is_dead;
 }
 
-/* Looks at the cell that is in the way; true if it was recovered. */
+/* Looks at the cell that is in the way: can it be recovered? */
 static bool
-unblock(struct fmp_ring *ring, struct fmp_cell_shm *cell)
+is_abandoned(struct fmp_ring *ring, struct fmp_cell_shm *cell)
 {
     uint64_t state = fmp_load_acquire(&cell->state); /* R4 */
-    return is_held(state) && owner_is_dead(ring, fmp_cell_owner(state)) && recover_cell(ring, cell, state);
+    return is_held(state) && owner_is_dead(ring, fmp_cell_owner(state));
 }
 
 static struct fmp_cell_shm *
@@ -82,8 +90,9 @@ fmp_ring_may_pop(void *ctx)
     if (state == fmp_cell_state(lap, FMP_CELL_EMPTY, 0)) {
         return false;
     }
-    if (state == fmp_cell_state(lap, FMP_CELL_CLAIMED, fmp_cell_owner(state))) {
-        return unblock(ring, cell);
+    bool claimed = fmp_cell_lap(state) == lap && fmp_cell_phase(state) == FMP_CELL_CLAIMED;
+    if (claimed || fmp_cell_is_before(state, lap)) {
+        return is_abandoned(ring, cell);
     }
     return true; /* full, or head is behind: begin_pop finds out */
 }
@@ -94,22 +103,16 @@ fmp_ring_may_push(void *ctx)
     struct fmp_ring *ring = ctx;
     uint64_t tail = fmp_load_acquire(&ring->shm->tail); /* A3 */
     uint64_t head = fmp_load_acquire(&ring->shm->head); /* A3 */
-    struct fmp_cell_shm *cell = cell_at(ring, tail);
-    uint64_t state = fmp_load_acquire(&cell->state); /* A2 */
-    uint64_t lap = (tail >> ring->log2_capacity) & FMP_CELL_LAP_MASK;
-    bool room = (int64_t)(tail - head) < (int64_t)ring->limit;
-    if (room && !fmp_cell_is_before(state, lap)) {
-        return true;
+    uint64_t mask = FMP_CELL_LAP_MASK;
+    if ((int64_t)(tail - head) < (int64_t)ring->limit) {
+        struct fmp_cell_shm *cell = cell_at(ring, tail);
+        uint64_t state = fmp_load_acquire(&cell->state); /* A2 */
+        return !fmp_cell_is_before(state, (tail >> ring->log2_capacity) & mask) || is_abandoned(ring, cell);
     }
-    /* What holds us up is the cell of this place in the lap before, or, under a limit below the capacity, the one that
-     * head is at. */
+    /* At the limit: room comes when head moves on, past a taken cell or one that a dead producer claimed. */
     struct fmp_cell_shm *front = cell_at(ring, head);
-    uint64_t front_state = fmp_load_acquire(&front->state); /* A1 */
-    if (!room && fmp_cell_is_passed(front_state, (head >> ring->log2_capacity) & FMP_CELL_LAP_MASK)) {
-        fmp_cas_release(&ring->shm->head, &head, head + 1); /* R3: its taker was killed before he moved head */
-        return true;
-    }
-    return unblock(ring, room ? cell : front);
+    uint64_t state = fmp_load_acquire(&front->state); /* A1 */
+    return fmp_cell_is_passed(state, (head >> ring->log2_capacity) & mask) || is_abandoned(ring, front);
 }
 
 bool
@@ -127,7 +130,7 @@ fmp_ring_recover(struct fmp_ring *ring, uint32_t dead)
         struct fmp_cell_shm *cell = &ring->shm->cells[i];
         uint64_t state = fmp_load_acquire(&cell->state); /* R4 */
         if (is_held(state) && fmp_cell_owner(state) == dead) {
-            recover_cell(ring, cell, state);
+            recover(ring, cell, state);
         }
     }
 }

@@ -33,17 +33,42 @@ help(_Atomic uint64_t *end, uint64_t position)
     fmp_cas_release(end, &position, position + 1); /* R3 */
 }
 
+/* At the limit, with head at `head`: true if head could be helped past a cell that is done with, or that a dead
+ * producer left. */
+static FMP_COLD bool
+advance_head(struct fmp_ring *ring, uint64_t head)
+{
+    struct fmp_cell_shm *cell = cell_of(ring, head);
+    uint64_t state = fmp_load_acquire(&cell->state); /* A1 */
+    if (fmp_cell_is_passed(state, lap_of(ring, head))) {
+        help(&ring->shm->head, head);
+        return true;
+    }
+    return fmp_ring_recover_cell(ring, cell, state);
+}
+
+/* Is `position` the limit or more ahead of head? The last value seen of head is asked first: it only grows. */
+FMP_INLINE bool
+is_at_limit(struct fmp_ring *ring, uint64_t position)
+{
+    if (FMP_LIKELY(position - ring->head_seen < ring->limit)) {
+        return false;
+    }
+    ring->head_seen = fmp_load_acquire(&ring->shm->head); /* A3 */
+    return (int64_t)(position - ring->head_seen) >= (int64_t)ring->limit;
+}
+
 int
 fmp_ring_begin_push(struct fmp_ring *ring, struct fmp_ring_ticket *t)
 {
     struct fmp_ring_shm *shm = ring->shm;
     for (;;) {
         uint64_t position = fmp_load_acquire(&shm->tail); /* A3 */
-        if (position - ring->head_seen >= ring->limit) {
-            ring->head_seen = fmp_load_acquire(&shm->head); /* A3 */
-            if (position - ring->head_seen >= ring->limit && (int64_t)(position - ring->head_seen) >= 0) {
-                return -EAGAIN;
+        if (FMP_UNLIKELY(is_at_limit(ring, position))) {
+            if (advance_head(ring, ring->head_seen)) {
+                continue;
             }
+            return -EAGAIN;
         }
         struct fmp_cell_shm *cell = cell_of(ring, position);
         uint64_t lap = lap_of(ring, position);
@@ -58,7 +83,7 @@ fmp_ring_begin_push(struct fmp_ring *ring, struct fmp_ring_ticket *t)
                 return 0;
             }
         } else if (fmp_cell_is_before(state, lap)) {
-            if (position == fmp_load_relaxed(&shm->tail)) {
+            if (position == fmp_load_relaxed(&shm->tail) && !fmp_ring_recover_cell(ring, cell, state)) {
                 return -EAGAIN; /* the cell still belongs to the lap before */
             }
         } else {
@@ -104,7 +129,7 @@ fmp_ring_begin_pop(struct fmp_ring *ring, struct fmp_ring_ticket *t)
             }
         } else if (fmp_cell_is_passed(state, lap)) {
             help(&shm->head, position);
-        } else if (position == fmp_load_relaxed(&shm->head)) {
+        } else if (position == fmp_load_relaxed(&shm->head) && !fmp_ring_recover_cell(ring, cell, state)) {
             return -EAGAIN; /* empty, or still being written */
         }
     }
@@ -117,6 +142,12 @@ fmp_ring_end_pop(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
     fmp_store_release(&t->cell->state, fmp_cell_state(lap_of(ring, t->position) + 1, FMP_CELL_EMPTY, 0)); /* R2 */
     FMP_FAULT("ring:emptied");
     fmp_ec_notify(&ring->shm->space, 1);
+    /* Hand the baton on: a consumer woken for a later record while ours was still being written has gone to sleep
+     * again. */
+    uint64_t waiting = fmp_load_relaxed(&ring->shm->items.word); /* relaxed: a waiter we miss has looked after us */
+    if (FMP_UNLIKELY((waiting & 0xffff) != 0) && fmp_ring_count(ring) != 0) {
+        fmp_ec_notify(&ring->shm->items, 1);
+    }
 }
 
 uint64_t
@@ -134,8 +165,8 @@ fmp_ring_count(const struct fmp_ring *ring)
 static uint64_t
 capacity_for(uint64_t limit)
 {
-    uint64_t capacity = 1;
-    while (capacity < limit) {
+    uint64_t capacity = 16;
+    while (capacity < limit + FMP_RING_SPARE_CELLS) {
         capacity *= 2;
     }
     return capacity;

@@ -19,6 +19,8 @@
 #include "sync/eventcount.h"
 
 #define FMP_RING_CELL_BYTES 128u
+/* Cells beyond the limit: a consumer that is slow to empty its cell does not make a ring that has room look full. */
+#define FMP_RING_SPARE_CELLS 8u
 /* Bytes of a record that lie in the cell itself. */
 #define FMP_RING_INLINE_BYTES (FMP_RING_CELL_BYTES - 24u)
 
@@ -36,8 +38,8 @@ struct fmp_cell_shm {
 };
 
 struct fmp_ring_shm {
-    uint64_t capacity; /* cells, a power of two */
-    uint64_t limit;    /* messages at most: <= capacity */
+    uint64_t capacity; /* cells, a power of two, at least limit + FMP_RING_SPARE_CELLS */
+    uint64_t limit;    /* messages at most */
     FMP_ALIGNED _Atomic uint64_t tail;
     FMP_ALIGNED _Atomic uint64_t head;
     FMP_ALIGNED struct fmp_ec_shm items; /* consumers wait here; notified by producers */
@@ -58,8 +60,10 @@ struct fmp_ring {
      * worker). May be NULL. */
     void (*on_dead)(void *ctx, uint32_t owner, bool was_taken, const struct fmp_record *record);
     void *on_dead_ctx;
-    uint32_t suspect; /* the owner last asked about, and when: the kernel is not asked at every look */
-    uint64_t suspect_until_ns;
+    /* The owner last asked about, until when he is not asked about again, and whether he was found dead. */
+    uint32_t suspect;
+    bool suspect_is_dead;
+    uint64_t ask_again_ns;
 };
 
 /* A claimed or taken cell, between begin and end. */

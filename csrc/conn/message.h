@@ -1,0 +1,55 @@
+/*
+ * One wire message over a ring. Called by: conn/pipe, py/queue, pool/.
+ *
+ * A message of at most FMP_RING_INLINE_BYTES lies in the cell; a larger one in a heap block that the cell names and
+ * that changes hands with it (OWNED -> TRANSIT -> OWNED). The block is filled before a cell is claimed, so that nobody
+ * waits for a copy. The ring must be at the start of a heap block of its own (FMP_BLOCK_RING): reclamation looks there
+ * for blocks in transit. All functions need the GIL and never block; to wait, use fmp_py_await on the ring's event
+ * counts.
+ */
+#ifndef FMP_CONN_MESSAGE_H
+#define FMP_CONN_MESSAGE_H
+
+#include "ring/ring.h"
+#include "wire/wire.h"
+
+struct fmp_channel {
+    struct fmp_space *space;
+    fmp_off ring_off;
+    struct fmp_ring ring;
+};
+
+/* A message outside a ring: prepared and not yet sent, or taken out and not yet decoded. */
+struct fmp_message {
+    uint32_t tag;   /* the caller's, travels along */
+    uint64_t bytes; /* of the wire message */
+    fmp_off block;  /* where it is, or 0: in `data` */
+    unsigned char data[FMP_RING_INLINE_BYTES] FMP_ALIGNED;
+};
+
+/* Opens the channel over the ring block at `ring_off`. 0, or -1 with an exception set. */
+int fmp_channel_open(struct fmp_channel *ch, struct fmp_space *space, fmp_off ring_off, uint64_t bytes);
+
+/* Turns what `w` has encoded into a message (and resets `w`). 0, or -1 with OSError(ENOSPC) set. */
+int fmp_message_prepare(struct fmp_space *space, struct fmp_message *m, uint32_t tag, struct fmp_wire_writer *w);
+/* The same for plain bytes. */
+int fmp_message_prepare_bytes(struct fmp_space *space, struct fmp_message *m, uint32_t tag, const void *data, size_t n);
+/* Sends a prepared message: 0, or -EAGAIN if the ring is full (the message stays the caller's), or another -errno. */
+int fmp_message_push(struct fmp_channel *ch, const struct fmp_message *m);
+/* prepare and push in one, without a copy in between for small ones: 0; -EAGAIN if the ring is full, then `w` is as it
+ * was; -1 with an exception. */
+int fmp_message_send(struct fmp_channel *ch, uint32_t tag, struct fmp_wire_writer *w);
+
+/* Takes the next message out: 0; -EAGAIN if there is none yet; -EBADMSG if the record was damaged (it is gone then). */
+int fmp_message_pop(struct fmp_channel *ch, struct fmp_message *m);
+FMP_INLINE const void *
+fmp_message_data(const struct fmp_space *space, const struct fmp_message *m)
+{
+    return m->block != 0 ? fmp_at(&space->region, m->block) : m->data;
+}
+/* Decodes a message taken out and lets go of it; out-of-band buffers become views on its block. */
+PyObject *fmp_message_decode(struct fmp_space *space, struct fmp_message *m);
+/* Gives the block of a message back that is not sent, or not decoded. */
+void fmp_message_discard(struct fmp_space *space, struct fmp_message *m);
+
+#endif
