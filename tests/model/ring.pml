@@ -1,0 +1,274 @@
+/*
+ * The ring of csrc/ring/: a bounded multi-producer multi-consumer ring whose cells are claimed by compare-and-swap, and its
+ * recovery when a producer or a consumer is killed. docs/architecture.md, section Ring, is the text that this file checks.
+ *
+ * Two producers push MSGS messages each through CAP cells to two consumers. Before every step a process may be killed, at most
+ * CRASHES times in a run; dead[] is the truth that the kernel tells to whoever asks. Each shared access is one step; the local
+ * decision that follows it is part of the step. Memory is sequentially consistent here: the ring needs no more than release and
+ * acquire on the cell's word (docs/memory-model.md, table R).
+ *
+ * Waiting: a process that finds nothing to do blocks until something that it has looked at changes, or the owner of the cell it
+ * looked at is dead. Wake-ups are eventcount.pml's subject.
+ *
+ * Shown: no message is delivered twice; a published message is lost only with its taker; the messages of a producer are taken in its
+ * order; a ring of maxsize BOUND never holds more; when nothing moves any more, a living consumer sleeps only on an empty ring, a living
+ * producer only behind a live message (never wedged). With -DNP and no progress label, any cycle is an error: every retry is
+ * paid for by somebody's progress.
+ */
+#ifndef CAP
+#define CAP 2
+#endif
+#ifndef MSGS
+#define MSGS 2 /* per producer */
+#endif
+#ifndef CRASHES
+#define CRASHES 1
+#endif
+#ifndef BOUND
+#define BOUND 0 /* maxsize; 0 = only the cells bound it */
+#endif
+
+#define NPROC 4 /* 0 and 1 produce, 2 and 3 consume */
+#define NOBODY 7
+#define LIMIT (BOUND -> BOUND : CAP)
+
+#define EMPTY 0
+#define CLAIMED 1
+#define FULL 2
+#define TAKEN 3
+
+#define LAP(p) ((p) / CAP)
+#define BIT(m) (1 << (m))
+
+typedef cell_t {
+  byte lap;
+  byte phase;
+  byte owner;
+  byte record /* the message, outside of the state word; 0 = half written */
+};
+
+cell_t cell[CAP];
+byte head, tail;
+bool dead[NPROC];
+bool done[NPROC];
+byte crashes;
+
+/* Ghosts: what the properties speak of. Messages are numbered 1..2*MSGS, the first producer's first. */
+int published, delivered, lost;
+byte last_taken[2];
+byte inside; /* claimed or published, and not yet taken */
+
+/* One step of a process, or its death. The locals of a dead process are reset, to keep the state space small. */
+#define STEP(action) if :: atomic { action } :: CRASH fi
+#define CRASH atomic { crashes < CRASHES -> crashes++; dead[me] = true; FORGET; goto gone }
+
+#define SAME_WORD(i) (cell[i].lap == lap && cell[i].phase == phase && cell[i].owner == owner)
+#define LOAD_WORD(i) lap = cell[i].lap; phase = cell[i].phase; owner = cell[i].owner
+#define STORE_WORD(i, l, p, o) cell[i].lap = l; cell[i].phase = p; cell[i].owner = o
+#define OWNED (phase == CLAIMED || phase == TAKEN)
+
+/* A cell whose owner is dead: CAS to EMPTY of the next lap. Whatever was in the dead hand is gone. */
+inline recover(i) {
+  if
+  :: SAME_WORD(i) ->
+     assert(dead[owner]);
+     if
+     :: phase == TAKEN -> lost = lost | BIT(cell[i].record)
+     :: phase == CLAIMED -> inside--
+     fi;
+     cell[i].record = 0;
+#ifdef BROKEN_RECOVER_SAME_LAP
+     STORE_WORD(i, lap, EMPTY, NOBODY)
+#else
+     STORE_WORD(i, lap + 1, EMPTY, NOBODY)
+#endif
+  :: else
+  fi
+}
+
+inline help(counter, position) {
+#ifdef BROKEN_HELP_ADD
+  counter = counter + 1
+#else
+  if :: counter == position -> counter = position + 1 :: else fi
+#endif
+}
+
+#ifdef BROKEN_NO_RECOVERY
+#define KNOWN_DEAD(who) false
+#else
+#define KNOWN_DEAD(who) dead[who]
+#endif
+
+#ifdef BROKEN_NO_HELP
+#define MAY_HELP false /* only the owner of the cell moves head and tail */
+#else
+#define MAY_HELP true
+#endif
+
+proctype producer(byte me) {
+  byte t, h, lap, phase, owner, sent;
+  bool mine;
+#define FORGET t = 0; h = 0; lap = 0; phase = 0; owner = 0; sent = 0; mine = false
+
+push:
+  if :: sent == MSGS -> goto finished :: else fi;
+again:
+  STEP(t = tail);
+  STEP(LOAD_WORD(t % CAP));
+  if
+  :: atomic { lap == LAP(t) && phase == EMPTY -> skip }
+  :: atomic { lap > LAP(t) || (lap == LAP(t) && phase != EMPTY) -> skip };
+     if
+     :: MAY_HELP -> STEP(help(tail, t)) /* tail is behind */
+     :: else -> STEP(tail != t -> skip)
+     fi;
+     goto again
+  :: atomic { lap < LAP(t) -> skip }; /* full: the cell of the lap before is still in use */
+     if
+     :: OWNED && KNOWN_DEAD(owner) -> STEP(recover(t % CAP))
+     :: else -> STEP(!SAME_WORD(t % CAP) || tail != t || (OWNED && KNOWN_DEAD(owner)) -> skip)
+     fi;
+     goto again
+  fi;
+#if BOUND
+  /* h is read after t: a stale t may be behind h, so the difference is signed. */
+  STEP(h = head);
+#ifdef BROKEN_BOUND
+  if :: t - h <= BOUND -> goto claim :: else fi;
+#else
+  if :: t - h < BOUND -> goto claim :: else fi;
+#endif
+  /* Full by number: the oldest message may be gone already with nobody left to say so. Look at head's cell as a consumer does. */
+#ifdef BROKEN_BOUND_NO_LOOK
+  STEP(head != h || tail != t -> skip);
+#else
+  STEP(LOAD_WORD(h % CAP));
+  if
+  :: MAY_HELP && (lap > LAP(h) || (lap == LAP(h) && phase == TAKEN)) -> STEP(help(head, h))
+  :: lap == LAP(h) && phase == CLAIMED && KNOWN_DEAD(owner) -> STEP(recover(h % CAP))
+  :: else -> STEP(!SAME_WORD(h % CAP) || head != h || tail != t || (OWNED && KNOWN_DEAD(owner)) -> skip)
+  fi;
+#endif
+  goto again;
+claim:
+#endif
+  STEP(
+    mine = (cell[t % CAP].lap == LAP(t) && cell[t % CAP].phase == EMPTY);
+    if
+    :: mine -> STORE_WORD(t % CAP, LAP(t), CLAIMED, me); inside++; cell[t % CAP].record = 0
+    :: else
+    fi
+  );
+  if :: !mine -> goto again :: else fi;
+  STEP(help(tail, t));
+  STEP(cell[t % CAP].record = me * MSGS + sent + 1);
+  STEP(
+    assert(cell[t % CAP].lap == LAP(t) && cell[t % CAP].phase == CLAIMED && cell[t % CAP].owner == me);
+    STORE_WORD(t % CAP, LAP(t), FULL, NOBODY);
+    published = published | BIT(me * MSGS + sent + 1);
+    sent++; t = 0; h = 0; lap = 0; phase = 0; owner = 0; mine = false
+  );
+  goto push;
+finished:
+  atomic { done[me] = true; FORGET };
+gone:
+  skip
+#undef FORGET
+}
+
+proctype consumer(byte me) {
+  byte h, lap, phase, owner, message;
+  bool mine;
+#define FORGET h = 0; lap = 0; phase = 0; owner = 0; message = 0; mine = false
+
+again:
+  STEP(h = head);
+  STEP(LOAD_WORD(h % CAP));
+  if
+  :: lap == LAP(h) && phase == FULL
+  :: lap > LAP(h) || (lap == LAP(h) && phase == TAKEN) -> /* head is behind */
+     if
+     :: MAY_HELP -> STEP(help(head, h))
+     :: else -> STEP(head != h -> skip)
+     fi;
+     goto again
+  :: lap == LAP(h) && phase == CLAIMED && KNOWN_DEAD(owner) ->
+     STEP(recover(h % CAP));
+     goto again
+  :: else -> /* empty (EMPTY, or a slow consumer of the lap before), or somebody is writing */
+     STEP(!SAME_WORD(h % CAP) || head != h || (OWNED && lap == LAP(h) && KNOWN_DEAD(owner)) -> skip);
+     goto again
+  fi;
+  STEP(
+#ifdef BROKEN_TAKE_WITHOUT_CAS
+    mine = true;
+#else
+    mine = SAME_WORD(h % CAP);
+#endif
+    if
+    :: mine ->
+       STORE_WORD(h % CAP, LAP(h), TAKEN, me);
+       inside--;
+       assert(cell[h % CAP].record > last_taken[(cell[h % CAP].record - 1) / MSGS]);
+       last_taken[(cell[h % CAP].record - 1) / MSGS] = cell[h % CAP].record
+    :: else
+    fi
+  );
+  if :: !mine -> goto again :: else fi;
+  STEP(help(head, h));
+  STEP(
+    message = cell[h % CAP].record;
+    assert(message != 0 && (published & BIT(message)) && !(delivered & BIT(message)));
+    delivered = delivered | BIT(message)
+  );
+  STEP(
+    assert(cell[h % CAP].lap == LAP(h) && cell[h % CAP].phase == TAKEN && cell[h % CAP].owner == me);
+    cell[h % CAP].record = 0;
+    STORE_WORD(h % CAP, LAP(h) + 1, EMPTY, NOBODY);
+    FORGET
+  );
+  goto again;
+gone:
+  skip
+#undef FORGET
+}
+
+#define HEAD_IS_BEHIND (cell[head % CAP].lap > LAP(head) || (cell[head % CAP].lap == LAP(head) && cell[head % CAP].phase == TAKEN))
+#define OLDEST_IS_LIVE (cell[head % CAP].lap == LAP(head) && cell[head % CAP].phase == FULL)
+#define BLOCKED(p) (!dead[p] && !done[p])
+
+init {
+  byte i;
+  atomic {
+    for (i : 0 .. CAP - 1) { cell[i].owner = NOBODY };
+    i = 0;
+    run producer(0); run producer(1); run consumer(2); run consumer(3)
+  };
+  do
+  :: atomic { inside > LIMIT -> assert(false) }   /* maxsize is exceeded */
+  :: atomic { head > tail + 1 -> assert(false) }  /* a claimer that died before its help may leave tail one behind, no more */
+  :: atomic {
+       timeout ->
+       /* Nothing moves any more. A message in the hand of a dead taker is lost with him, although no producer has met the cell yet. */
+       for (i : 0 .. CAP - 1) {
+         if
+         :: cell[i].phase == TAKEN -> assert(dead[cell[i].owner]); lost = lost | BIT(cell[i].record)
+         :: else
+         fi
+       };
+       do /* the help that the next consumer would give */
+       :: HEAD_IS_BEHIND -> head++
+       :: else -> break
+       od;
+       if
+       :: !dead[2] || !dead[3] ->
+          assert((published & ~(delivered | lost)) == 0);
+          assert(!BLOCKED(0) && !BLOCKED(1))
+       :: else ->
+          assert((!BLOCKED(0) && !BLOCKED(1)) || (OLDEST_IS_LIVE && tail - head >= LIMIT))
+       fi;
+       break
+     }
+  od
+}
