@@ -114,6 +114,22 @@ fmp_ec_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t d
     return rc == -ETIMEDOUT && slice_end == deadline_ns ? -ETIMEDOUT : -EINTR;
 }
 
+/*
+ * Nobody slept after `bumped` was written: those counted are dead, or about to see EAGAIN and to register anew, so they
+ * are forgotten. Unless one has left and another has registered meanwhile, which the CAS cannot see, and he sleeps
+ * already: therefore whoever sleeps now is woken, to register in the new generation.
+ */
+static void
+heal(struct fmp_ec_shm *ec, uint64_t bumped)
+{
+    uint64_t healed = (bumped + SEQ_ONE) & ~COUNT_MASK;
+    healed = (healed & ~GEN_MASK) | ((healed + GEN_ONE) & GEN_MASK);
+    if (fmp_cas_seq_cst(&ec->word, &bumped, healed)) { /* E4: as E3 */
+        FMP_FAULT("eventcount:healed");
+        fmp_ec_os.wake(seq_half(ec), INT32_MAX);
+    }
+}
+
 void
 fmp_ec_notify_slow(struct fmp_ec_shm *ec, uint64_t word, int n)
 {
@@ -127,10 +143,6 @@ fmp_ec_notify_slow(struct fmp_ec_shm *ec, uint64_t word, int n)
                               bumped)); /* E3: a sleeper-to-be sees another seq. Pairs with the kernel's look. */
     FMP_FAULT("eventcount:bumped");
     if (fmp_ec_os.wake(seq_half(ec), n) == 0) {
-        /* Nobody slept, and nobody has registered since: those counted are dead, or about to see EAGAIN and to register
-         * anew. */
-        uint64_t healed = (bumped + SEQ_ONE) & ~COUNT_MASK;
-        healed = (healed & ~GEN_MASK) | ((healed + GEN_ONE) & GEN_MASK);
-        fmp_cas_relaxed(&ec->word, &bumped, healed); /* relaxed: the count publishes nothing */
+        heal(ec, bumped);
     }
 }
