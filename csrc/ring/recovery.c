@@ -87,14 +87,14 @@ fmp_ring_may_pop(void *ctx)
     struct fmp_cell_shm *cell = cell_at(ring, head);
     uint64_t lap = (head >> ring->log2_capacity) & FMP_CELL_LAP_MASK;
     uint64_t state = fmp_load_acquire(&cell->state); /* A1 */
-    if (state == fmp_cell_state(lap, FMP_CELL_EMPTY, 0)) {
-        return false;
+    if (state == fmp_cell_state(lap, FMP_CELL_FULL, 0) || fmp_cell_is_passed(state, lap)) {
+        return true; /* passed: head is behind, begin_pop helps it */
     }
     bool claimed = fmp_cell_lap(state) == lap && fmp_cell_phase(state) == FMP_CELL_CLAIMED;
     if (claimed || fmp_cell_is_before(state, lap)) {
         return is_abandoned(ring, cell);
     }
-    return true; /* full, or head is behind: begin_pop finds out */
+    return false; /* EMPTY, or still in the hand of who took it in the lap before */
 }
 
 bool
