@@ -5,7 +5,6 @@
 
 #include "base/fault.h"
 #include "pyrt/wait.h"
-#include "wire/block.h"
 
 /* How the record's inline bytes look when the message is in a block. */
 struct in_block {
@@ -206,33 +205,15 @@ fmp_message_pop(struct fmp_channel *ch, struct fmp_message *m)
     return rc;
 }
 
-/* The block stays as long as there are views on it. */
-static PyObject *
-decode_in_place(struct fmp_space *space, struct fmp_message *m)
-{
-    PyObject *owner = fmp_block_new(space, m->block, m->bytes);
-    if (owner == NULL) {
-        fmp_message_discard(space, m);
-        return NULL;
-    }
-    PyObject *obj = fmp_wire_decode(fmp_at(&space->region, m->block), m->bytes, owner);
-    Py_DECREF(owner);
-    return obj;
-}
-
 PyObject *
 fmp_message_decode(struct fmp_space *space, struct fmp_message *m)
 {
     if (FMP_LIKELY(m->block == 0)) {
         return fmp_wire_decode(m->data, m->bytes, NULL);
     }
-    const void *data = fmp_at(&space->region, m->block);
-    if (fmp_wire_has_buffers(data, m->bytes)) {
-        return decode_in_place(space, m);
-    }
-    PyObject *obj = fmp_wire_decode(data, m->bytes, NULL);
-    fmp_message_discard(space, m);
-    return obj;
+    fmp_off block = m->block;
+    m->block = 0;
+    return fmp_wire_decode_block(space, block, m->bytes);
 }
 
 void

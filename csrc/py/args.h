@@ -1,0 +1,14 @@
+/* Arguments of METH_FASTCALL | METH_KEYWORDS methods. Called by: every type in py/. */
+#ifndef FMP_PY_ARGS_H
+#define FMP_PY_ARGS_H
+
+#include <Python.h>
+
+/*
+ * Sorts arguments into out[0..count), by position and by the keyword `names`; those not given are NULL. The first
+ * `required` must be given. 0, or -1 with TypeError set, worded as Python words it.
+ */
+int fmp_py_args(const char *function, const char *const *names, int count, int required, PyObject *const *args,
+                Py_ssize_t nargs, PyObject *kwnames, PyObject **out);
+
+#endif

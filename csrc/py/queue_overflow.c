@@ -1,0 +1,95 @@
+/*
+ * The overflow of a Queue without a bound: messages of this process that wait, in order, for room in the ring. Called
+ * by: queue.c.
+ *
+ * put never blocks on such a queue, and the ring is bounded. While there is overflow, every put of this process goes
+ * behind it, and a feeder thread (made by fastmp/queues.py on first need, gone when the overflow is) moves it into the
+ * ring.
+ */
+#include "py/queue.h"
+
+/* A forked child is not to send its parent's messages again: it forgets them, and does not own their blocks. */
+static void
+adopt_after_fork(struct fmp_queue *q)
+{
+    struct fmp_overflow *o = &q->overflow;
+    if (o->last != NULL && o->fork_generation == fmp_fork_generation) {
+        return;
+    }
+    while (o->last != NULL && o->first != NULL) {
+        struct fmp_pending *next = o->first->next;
+        PyMem_Free(o->first);
+        o->first = next;
+    }
+    *o = (struct fmp_overflow){.last = &o->first, .fork_generation = fmp_fork_generation};
+    q->feeding = false;
+}
+
+int
+fmp_overflow_add(struct fmp_queue *q, const struct fmp_message *m)
+{
+    adopt_after_fork(q);
+    struct fmp_pending *p = PyMem_Malloc(sizeof *p);
+    if (p == NULL) {
+        struct fmp_message lost = *m;
+        fmp_message_discard(q->channel.space, &lost);
+        PyErr_NoMemory();
+        return -1;
+    }
+    p->message = *m;
+    p->next = NULL;
+    *q->overflow.last = p;
+    q->overflow.last = &p->next;
+    q->overflow.count++;
+    return 0;
+}
+
+uint64_t
+fmp_overflow_count(struct fmp_queue *q)
+{
+    adopt_after_fork(q);
+    return q->overflow.count;
+}
+
+static void
+drop_first(struct fmp_overflow *o)
+{
+    struct fmp_pending *p = o->first;
+    o->first = p->next;
+    if (o->first == NULL) {
+        o->last = &o->first;
+    }
+    o->count--;
+    PyMem_Free(p);
+}
+
+void
+fmp_overflow_clear(struct fmp_queue *q)
+{
+    adopt_after_fork(q);
+    while (q->overflow.first != NULL) {
+        fmp_message_discard(q->channel.space, &q->overflow.first->message);
+        drop_first(&q->overflow);
+    }
+}
+
+PyObject *
+fmp_queue_feed(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct fmp_queue *q = (struct fmp_queue *)self;
+    struct fmp_spin spin = {0};
+    while (fmp_overflow_count(q) != 0) {
+        int rc = fmp_message_push(&q->channel, &q->overflow.first->message);
+        if (rc == 0) {
+            drop_first(&q->overflow);
+        } else if (rc != -EAGAIN) {
+            return fmp_py_raise(rc, NULL);
+        } else if (fmp_py_await(&q->channel.ring.shm->space, fmp_ring_may_push, &q->channel.ring, FMP_NEVER, &spin) <
+                   0) {
+            return NULL;
+        }
+    }
+    q->feeding = false; /* under the GIL with the last look at the count: the next overflow starts another feeder */
+    Py_RETURN_NONE;
+}
