@@ -1,6 +1,6 @@
 """Two notebooks, unchanged, on fastmp: in a real Jupyter kernel, and their cells as one script in three ways.
 
-The notebooks are the project's examples/tour.ipynb and, where the folder `shared` lies beside the project, the user's own.
+The notebooks are the project's examples/tour.ipynb and, where the folder `shared` lies beside it, the user's own.
 Most of their time is sleep, so all runs of one notebook go side by side, once for this module.
 """
 
@@ -63,9 +63,9 @@ class Run:
 
 
 def script_of(path: Path, way: str) -> str:
-    """The cells as one program, with a mark after each."""
+    """The cells as one program, with a mark after each, and the cell about the objects at the end."""
     cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
-    source = "".join(f"{''.join(cell['source'])}\nprint({MARK!r}, flush=True)\n" for cell in cells)
+    source = "".join(f"{''.join(cell['source'])}\nprint({MARK!r}, flush=True)\n" for cell in cells) + OBJECTS
     if way == "import fastmp as multiprocessing":
         source = re.sub(r"^import multiprocessing$", "import fastmp as multiprocessing", source, flags=re.MULTILINE)
         source = source.replace("concurrent.futures.ProcessPoolExecutor", "multiprocessing.ProcessPoolExecutor")
@@ -160,8 +160,9 @@ def test_kernel_output_is_right_and_under_its_cell(step: str, runs: dict[str, Ru
     checks[step](runs["kernel"].outputs[STEPS.index(step)])
 
 
-def test_kernel_objects_were_fastmps(runs: dict[str, Run]) -> None:
-    modules = json.loads(runs["kernel"].outputs[len(STEPS)])
+@pytest.mark.parametrize("way", ["kernel", *SCRIPTS])
+def test_objects_were_fastmps(way: str, runs: dict[str, Run]) -> None:
+    modules = json.loads(runs[way].outputs[len(STEPS)])
     assert len(modules) == 7
     assert {name: module.partition(".")[0] for name, module in modules.items()} == dict.fromkeys(modules, "fastmp")
 
