@@ -1,7 +1,7 @@
 """`make docs`: the pages are read where they lie, so there is nothing to build; this checks what can be wrong in them.
 
-Every relative link of README.md, CONTRIBUTING.md and docs/*.md must lead to a file of the project (and its #part to a heading), every
-`>>>` example must give what the page says, and every path like `csrc/...` or `tests/...` in back quotes must exist.
+Every relative link of README.md, CONTRIBUTING.md and docs/*.md must lead to a file of the project (and its #part to a
+heading), every `>>>` example must give what the page says, and every path like `csrc/...` in back quotes must exist.
 """
 
 import doctest
