@@ -58,6 +58,21 @@ is_at_limit(struct fmp_ring *ring, uint64_t position)
     return (int64_t)(position - ring->head_seen) >= (int64_t)ring->limit;
 }
 
+/*
+ * The cell at `position` has come to its new phase: wakes one waiter, or all if the next cell was there before it. The
+ * wake-up for that one found the way blocked by us and was in vain, so it is ours to repeat (tests/model/wakeups.pml).
+ */
+FMP_INLINE void
+notify_in_turn(struct fmp_ring *ring, struct fmp_ec_shm *ec, uint64_t position, uint64_t next_state)
+{
+    uint64_t word = fmp_ec_look(ec);
+    if (FMP_UNLIKELY((word & FMP_EC_WAITERS) != 0)) {
+        /* relaxed: ordered by E1 of fmp_ec_look on both sides */
+        bool gap_filled = fmp_load_relaxed(&cell_of(ring, position + 1)->state) == next_state;
+        fmp_ec_notify_slow(ec, word, gap_filled ? INT32_MAX : 1);
+    }
+}
+
 int
 fmp_ring_begin_push(struct fmp_ring *ring, struct fmp_ring_ticket *t)
 {
@@ -98,7 +113,8 @@ fmp_ring_end_push(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
     FMP_FAULT("ring:written");
     fmp_store_release(&t->cell->state, fmp_cell_state(lap_of(ring, t->position), FMP_CELL_FULL, 0)); /* R1 */
     FMP_FAULT("ring:published");
-    fmp_ec_notify(&ring->shm->items, 1);
+    notify_in_turn(ring, &ring->shm->items, t->position,
+                   fmp_cell_state(lap_of(ring, t->position + 1), FMP_CELL_FULL, 0));
 }
 
 void
@@ -141,13 +157,8 @@ fmp_ring_end_pop(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
     FMP_FAULT("ring:read");
     fmp_store_release(&t->cell->state, fmp_cell_state(lap_of(ring, t->position) + 1, FMP_CELL_EMPTY, 0)); /* R2 */
     FMP_FAULT("ring:emptied");
-    fmp_ec_notify(&ring->shm->space, 1);
-    /* Hand the baton on: a consumer woken for a later record while ours was still being written has gone to sleep
-     * again. */
-    uint64_t waiting = fmp_load_relaxed(&ring->shm->items.word); /* relaxed: a waiter we miss has looked after us */
-    if (FMP_UNLIKELY((waiting & 0xffff) != 0) && fmp_ring_count(ring) != 0) {
-        fmp_ec_notify(&ring->shm->items, 1);
-    }
+    notify_in_turn(ring, &ring->shm->space, t->position,
+                   fmp_cell_state(lap_of(ring, t->position + 1) + 1, FMP_CELL_EMPTY, 0));
 }
 
 uint64_t

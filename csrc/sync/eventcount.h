@@ -44,14 +44,23 @@ typedef bool (*fmp_ec_ready_fn)(void *ctx);
  */
 int fmp_ec_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t deadline_ns, struct fmp_spin *spin);
 
-/* After the condition was made true by an atomic of any order: wakes up to `n` waiters, if there are any. */
+/* For the notifier, after the condition was made true by an atomic of any order: the word, with count 0 if nobody waits.
+ */
+FMP_INLINE uint64_t
+fmp_ec_look(struct fmp_ec_shm *ec)
+{
+    fmp_fence_seq_cst(); /* E1: the condition before the look at the waiters. Pairs with E2 in fmp_ec_await. */
+    return fmp_load_relaxed(&ec->word); /* relaxed: ordered by E1 */
+}
+#define FMP_EC_WAITERS UINT64_C(0xffff) /* the count in the word */
+
+/* Wakes up to `n` waiters, if there are any; `word` is from fmp_ec_look. */
 void fmp_ec_notify_slow(struct fmp_ec_shm *ec, uint64_t word, int n);
 FMP_INLINE void
 fmp_ec_notify(struct fmp_ec_shm *ec, int n)
 {
-    fmp_fence_seq_cst(); /* E1: the condition before the look at the waiters. Pairs with E2 in await_once. */
-    uint64_t word = fmp_load_relaxed(&ec->word); /* relaxed: ordered by E1 */
-    if (FMP_UNLIKELY((word & 0xffff) != 0)) {
+    uint64_t word = fmp_ec_look(ec);
+    if (FMP_UNLIKELY((word & FMP_EC_WAITERS) != 0)) {
         fmp_ec_notify_slow(ec, word, n);
     }
 }
