@@ -58,7 +58,7 @@ make_room(struct fmp_space *space, struct fmp_message *m, uint32_t tag, uint64_t
     m->tag = tag;
     m->bytes = bytes;
     m->block = 0;
-    if (bytes <= FMP_RING_INLINE_BYTES) {
+    if (bytes <= FMP_RING_INLINE_BYTES - FMP_MESSAGE_HEAD_MAX) {
         return m->data;
     }
     m->block = block_for(space, bytes);
@@ -87,66 +87,89 @@ fmp_message_prepare_bytes(struct fmp_space *space, struct fmp_message *m, uint32
     return 0;
 }
 
+/* Names the block in the claimed cell and hands it over. 0 or -errno; then the cell has been given back. */
+static int
+push_block(struct fmp_channel *ch, struct fmp_ring_ticket *t, fmp_off block, uint64_t bytes)
+{
+    struct fmp_record *record = &t->cell->record;
+    struct in_block in_block = {.bytes = bytes};
+    record->block = block;
+    record->bytes = ch->head_bytes + (uint32_t)sizeof in_block;
+    memcpy(record->data + ch->head_bytes, &in_block, sizeof in_block);
+    FMP_FAULT("message:before-send");
+    int rc = fmp_heap_send(ch->space->heap, block, ch->ring_off, t->position);
+    if (rc != 0) {
+        fmp_ring_cancel_push(&ch->ring, t);
+        return rc;
+    }
+    FMP_FAULT("message:in-transit");
+    fmp_ring_end_push(&ch->ring, t);
+    return 0;
+}
+
+/* Claims a cell and writes tag and head: 0 or -EAGAIN. */
+FMP_INLINE int
+begin(struct fmp_channel *ch, struct fmp_ring_ticket *t, uint32_t tag, const void *head)
+{
+    int rc = fmp_ring_begin_push(&ch->ring, t);
+    if (rc == 0) {
+        t->cell->record.tag = tag;
+        if (ch->head_bytes != 0) {
+            memcpy(t->cell->record.data, head, ch->head_bytes);
+        }
+    }
+    return rc;
+}
+
 int
 fmp_message_push(struct fmp_channel *ch, const struct fmp_message *m)
 {
     struct fmp_ring_ticket t;
-    int rc = fmp_ring_begin_push(&ch->ring, &t);
+    int rc = begin(ch, &t, m->tag, m->head);
     if (rc != 0) {
         return rc;
     }
-    struct fmp_record *record = &t.cell->record;
-    record->tag = m->tag;
-    record->block = m->block;
-    if (m->block == 0) {
-        record->bytes = (uint32_t)m->bytes;
-        memcpy(record->data, m->data, m->bytes);
-    } else {
-        struct in_block in_block = {.bytes = m->bytes};
-        record->bytes = sizeof in_block;
-        memcpy(record->data, &in_block, sizeof in_block);
-        FMP_FAULT("message:before-send");
-        rc = fmp_heap_send(ch->space->heap, m->block, ch->ring_off, t.position);
-        if (rc != 0) {
-            fmp_ring_cancel_push(&ch->ring, &t);
-            return rc;
-        }
-        FMP_FAULT("message:in-transit");
+    if (m->block != 0) {
+        return push_block(ch, &t, m->block, m->bytes);
     }
+    t.cell->record.block = 0;
+    t.cell->record.bytes = ch->head_bytes + (uint32_t)m->bytes;
+    memcpy(t.cell->record.data + ch->head_bytes, m->data, m->bytes);
     fmp_ring_end_push(&ch->ring, &t);
     return 0;
 }
 
-int
-fmp_message_send(struct fmp_channel *ch, uint32_t tag, struct fmp_wire_writer *w)
+static int
+send_inline(struct fmp_channel *ch, uint32_t tag, const void *head, struct fmp_wire_writer *w, size_t bytes)
 {
-    size_t bytes = fmp_wire_size(w);
-    if (FMP_LIKELY(bytes <= FMP_RING_INLINE_BYTES)) {
-        struct fmp_ring_ticket t;
-        if (fmp_ring_begin_push(&ch->ring, &t) != 0) {
-            return -EAGAIN;
-        }
-        t.cell->record.tag = tag;
+    struct fmp_ring_ticket t;
+    int rc = begin(ch, &t, tag, head);
+    if (rc == 0) {
         t.cell->record.block = 0;
-        t.cell->record.bytes = (uint32_t)bytes;
-        fmp_wire_copy(w, t.cell->record.data);
+        t.cell->record.bytes = ch->head_bytes + (uint32_t)bytes;
+        fmp_wire_copy(w, t.cell->record.data + ch->head_bytes);
         fmp_ring_end_push(&ch->ring, &t);
         fmp_wire_reset(w);
-        return 0;
     }
+    return rc;
+}
+
+static int
+send_block(struct fmp_channel *ch, uint32_t tag, const void *head, struct fmp_wire_writer *w, size_t bytes)
+{
     if (!fmp_ring_may_push(&ch->ring)) {
         return -EAGAIN; /* before the copy, not after it */
     }
-    struct fmp_message m;
     fmp_off block = block_for(ch->space, bytes);
     if (block == 0) {
         return -1;
     }
     fmp_wire_copy(w, fmp_at(&ch->space->region, block));
-    m.tag = tag;
-    m.bytes = bytes;
-    m.block = block;
-    int rc = fmp_message_push(ch, &m);
+    struct fmp_ring_ticket t;
+    int rc = begin(ch, &t, tag, head);
+    if (rc == 0) {
+        rc = push_block(ch, &t, block, bytes);
+    }
     if (rc == 0) {
         fmp_wire_reset(w);
         return 0;
@@ -159,25 +182,33 @@ fmp_message_send(struct fmp_channel *ch, uint32_t tag, struct fmp_wire_writer *w
     return rc;
 }
 
+int
+fmp_message_send(struct fmp_channel *ch, uint32_t tag, const void *head, struct fmp_wire_writer *w)
+{
+    size_t bytes = fmp_wire_size(w);
+    bool fits = bytes <= FMP_RING_INLINE_BYTES - ch->head_bytes;
+    return FMP_LIKELY(fits) ? send_inline(ch, tag, head, w, bytes) : send_block(ch, tag, head, w, bytes);
+}
+
 /* Makes the record's block ours, checking what the sender wrote. */
 static int
-receive_block(struct fmp_channel *ch, struct fmp_message *m, const struct fmp_record *record)
+receive_block(struct fmp_channel *ch, struct fmp_message *m, const struct fmp_record *record, uint32_t bytes)
 {
     struct in_block in_block;
-    if (record->bytes != sizeof in_block) {
+    fmp_off block = record->block;
+    if (bytes != ch->head_bytes + sizeof in_block) {
         return -EBADMSG;
     }
-    memcpy(&in_block, record->data, sizeof in_block);
-    int rc = fmp_heap_receive(ch->space->heap, record->block);
-    if (rc != 0) {
+    memcpy(&in_block, record->data + ch->head_bytes, sizeof in_block);
+    if (fmp_heap_receive(ch->space->heap, block) != 0) {
+        return -EBADMSG;
+    }
+    if (in_block.bytes > fmp_heap_usable(ch->space->heap, block)) {
+        fmp_heap_free(ch->space->heap, block);
         return -EBADMSG;
     }
     m->bytes = in_block.bytes;
-    m->block = record->block;
-    if (in_block.bytes > fmp_heap_usable(ch->space->heap, m->block)) {
-        fmp_heap_free(ch->space->heap, m->block);
-        return -EBADMSG;
-    }
+    m->block = block;
     return 0;
 }
 
@@ -193,13 +224,19 @@ fmp_message_pop(struct fmp_channel *ch, struct fmp_message *m)
     uint32_t bytes = record->bytes; /* read once: it is another process's memory */
     m->tag = record->tag;
     m->block = 0;
-    m->bytes = bytes;
-    if (FMP_UNLIKELY(record->block != 0)) {
-        rc = receive_block(ch, m, record);
-    } else if (bytes <= FMP_RING_INLINE_BYTES) {
-        memcpy(m->data, record->data, bytes);
-    } else {
+    if (bytes < ch->head_bytes || bytes > FMP_RING_INLINE_BYTES) {
         rc = -EBADMSG;
+    } else {
+        memcpy(m->head, record->data, ch->head_bytes);
+        if (FMP_UNLIKELY(record->block != 0)) {
+            rc = receive_block(ch, m, record, bytes);
+        } else {
+            m->bytes = bytes - ch->head_bytes;
+            memcpy(m->data, record->data + ch->head_bytes, m->bytes);
+        }
+        if (ch->on_taken != NULL) {
+            ch->on_taken(ch->on_taken_ctx, m->head);
+        }
     }
     fmp_ring_end_pop(&ch->ring, &t);
     return rc;

@@ -13,10 +13,17 @@
 #include "ring/ring.h"
 #include "wire/wire.h"
 
+/* A head of fixed size may stand before the wire message of every record of a channel; it always lies in the cell. */
+#define FMP_MESSAGE_HEAD_MAX 32u
+
 struct fmp_channel {
     struct fmp_space *space;
     fmp_off ring_off;
     struct fmp_ring ring;
+    uint32_t head_bytes; /* 0, or the size of the head that this channel's messages have */
+    /* Called with each message while its cell is still taken; may be NULL. */
+    void (*on_taken)(void *ctx, const void *head);
+    void *on_taken_ctx;
 };
 
 /* A message outside a ring: prepared and not yet sent, or taken out and not yet decoded. */
@@ -24,7 +31,8 @@ struct fmp_message {
     uint32_t tag;   /* the caller's, travels along */
     uint64_t bytes; /* of the wire message */
     fmp_off block;  /* where it is, or 0: in `data` */
-    unsigned char data[FMP_RING_INLINE_BYTES] FMP_ALIGNED;
+    unsigned char head[FMP_MESSAGE_HEAD_MAX] FMP_ALIGNED;
+    unsigned char data[FMP_RING_INLINE_BYTES];
 };
 
 /* Opens the channel over the ring block at `ring_off`. 0, or -1 with an exception set. */
@@ -38,7 +46,7 @@ int fmp_message_prepare_bytes(struct fmp_space *space, struct fmp_message *m, ui
 int fmp_message_push(struct fmp_channel *ch, const struct fmp_message *m);
 /* prepare and push in one, without a copy in between for small ones: 0; -EAGAIN if the ring is full, then `w` is as it
  * was; -1 with an exception. */
-int fmp_message_send(struct fmp_channel *ch, uint32_t tag, struct fmp_wire_writer *w);
+int fmp_message_send(struct fmp_channel *ch, uint32_t tag, const void *head, struct fmp_wire_writer *w);
 
 /* Takes the next message out: 0; -EAGAIN if there is none yet; -EBADMSG if the record was damaged (it is gone then). */
 int fmp_message_pop(struct fmp_channel *ch, struct fmp_message *m);

@@ -53,7 +53,7 @@ static int
 send_by(struct fmp_queue *q, struct fmp_wire_writer *w, uint64_t deadline_ns)
 {
     for (;;) {
-        int rc = fmp_message_send(&q->channel, 0, w);
+        int rc = fmp_message_send(&q->channel, 0, NULL, w);
         if (rc != -EAGAIN) {
             return rc == 0 ? FMP_PY_READY : FMP_PY_ERROR;
         }
@@ -103,7 +103,7 @@ send_unbounded(struct fmp_queue *q, struct fmp_wire_writer *w)
     }
     uint64_t head = 0, seen = UINT64_MAX;
     for (;;) {
-        int rc = fmp_message_send(&q->channel, 0, w);
+        int rc = fmp_message_send(&q->channel, 0, NULL, w);
         if (rc != -EAGAIN) {
             return rc;
         }
