@@ -7,6 +7,7 @@ The hooks of .pre-commit-config.yaml run the same steps one by one: `python scri
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -25,9 +26,9 @@ def tools() -> Path:
     return python.parent
 
 
-def passes(*command: str | Path) -> bool:
+def passes(*command: str | Path, stderr: int | None = None) -> bool:
     """Run one tool over the tree and tell whether it had nothing to say."""
-    return subprocess.run([str(part) for part in command], cwd=ROOT, check=False).returncode == 0
+    return subprocess.run([str(part) for part in command], cwd=ROOT, stderr=stderr, check=False).returncode == 0
 
 
 def c_files() -> list[Path]:
@@ -45,12 +46,25 @@ def mypy() -> bool:
     return passes(tools() / "mypy")
 
 
+def is_there(tool: str) -> bool:
+    """Whether the machine has a tool; says how to get it where not."""
+    if shutil.which(tool) is None:
+        print(f"{tool} is not there: apt-get install {tool}")
+        return False
+    return True
+
+
 def clang_format() -> bool:
     """Layout of all C."""
-    if shutil.which("clang-format") is None:
-        print("clang-format is not there: apt-get install clang-format")
-        return False
-    return passes("clang-format", "--dry-run", "-Werror", *c_files())
+    return is_there("clang-format") and passes("clang-format", "--dry-run", "-Werror", *c_files())
+
+
+def clang_tidy() -> bool:
+    """Lint of the extension's C."""
+    sources = [path for path in c_files() if path.suffix == ".c" and path.is_relative_to(ROOT / "csrc")]
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-Icsrc", f"-I{sysconfig.get_path('include')}"]
+    command = ("clang-tidy", "--quiet", *sources, "--", *flags)
+    return is_there("clang-tidy") and passes(*command, stderr=subprocess.DEVNULL)  # counts of what it suppressed
 
 
 def layers() -> bool:
@@ -58,7 +72,13 @@ def layers() -> bool:
     return passes(sys.executable, "tests/unit/test_layers.py")
 
 
-STEPS: dict[str, Callable[[], bool]] = {"ruff": ruff, "mypy": mypy, "clang-format": clang_format, "layers": layers}
+STEPS: dict[str, Callable[[], bool]] = {
+    "ruff": ruff,
+    "mypy": mypy,
+    "clang-format": clang_format,
+    "clang-tidy": clang_tidy,
+    "layers": layers,
+}
 
 
 def main() -> int:
