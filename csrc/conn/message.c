@@ -15,10 +15,11 @@ struct in_block {
  * fmp_heap_reclaim, and a claimed cell's record is not believed: it may be half-written, or the one of the lap before.
  */
 static void
-on_dead(void *ctx, uint32_t owner, bool was_taken, const struct fmp_record *record)
+on_dead(void *ctx, uint32_t owner, bool was_taken, uint64_t position, const struct fmp_record *record)
 {
     struct fmp_channel *ch = ctx;
-    if (was_taken && record->block != 0 && fmp_heap_receive(ch->space->heap, record->block) == 0) {
+    if (was_taken && record->block != 0 &&
+        fmp_heap_receive(ch->space->heap, record->block, ch->ring_off, position) == 0) {
         fmp_heap_free(ch->space->heap, record->block);
     }
     fmp_space_bury(ch->space, owner);
@@ -192,15 +193,16 @@ fmp_message_send(struct fmp_channel *ch, uint32_t tag, const void *head, struct 
 
 /* Makes the record's block ours, checking what the sender wrote. */
 static int
-receive_block(struct fmp_channel *ch, struct fmp_message *m, const struct fmp_record *record, uint32_t bytes)
+receive_block(struct fmp_channel *ch, struct fmp_message *m, const struct fmp_ring_ticket *t, uint32_t bytes)
 {
     struct in_block in_block;
+    const struct fmp_record *record = &t->cell->record;
     fmp_off block = record->block;
     if (bytes != ch->head_bytes + sizeof in_block) {
         return -EBADMSG;
     }
     memcpy(&in_block, record->data + ch->head_bytes, sizeof in_block);
-    if (fmp_heap_receive(ch->space->heap, block) != 0) {
+    if (fmp_heap_receive(ch->space->heap, block, ch->ring_off, t->position) != 0) {
         return -EBADMSG;
     }
     if (in_block.bytes > fmp_heap_usable(ch->space->heap, block)) {
@@ -229,7 +231,7 @@ fmp_message_pop(struct fmp_channel *ch, struct fmp_message *m)
     } else {
         memcpy(m->head, record->data, ch->head_bytes);
         if (FMP_UNLIKELY(record->block != 0)) {
-            rc = receive_block(ch, m, record, bytes);
+            rc = receive_block(ch, m, &t, bytes);
         } else {
             m->bytes = bytes - ch->head_bytes;
             memcpy(m->data, record->data + ch->head_bytes, m->bytes);

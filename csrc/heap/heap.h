@@ -43,8 +43,10 @@ void fmp_heap_free(struct fmp_heap *heap, fmp_off off);
 /* OWNED(me) -> TRANSIT: it is about to be named by `position` of the ring at `ring`. Call before the cell is published.
  */
 int fmp_heap_send(struct fmp_heap *heap, fmp_off off, fmp_off ring, uint64_t position);
-/* TRANSIT -> OWNED(me). Call before the cell is emptied. -EBADMSG if the block is not in transit. */
-int fmp_heap_receive(struct fmp_heap *heap, fmp_off off);
+/* TRANSIT -> OWNED(me), if the block is named by just this position of this ring: who looks after a dead consumer's
+ * record may come late, when the block is in another message already. Call before the cell is emptied. -EBADMSG
+ * otherwise. */
+int fmp_heap_receive(struct fmp_heap *heap, fmp_off off, fmp_off ring, uint64_t position);
 /* OWNED(me) -> SHARED with this process as holder. */
 int fmp_heap_share(struct fmp_heap *heap, fmp_off off);
 

@@ -19,6 +19,7 @@ recover(struct fmp_ring *ring, struct fmp_cell_shm *cell, uint64_t state)
 {
     struct fmp_record record = cell->record; /* copied first: after the CAS the cell is anybody's */
     uint64_t emptied = fmp_cell_state(fmp_cell_lap(state) + 1, FMP_CELL_EMPTY, 0);
+    uint64_t position = fmp_cell_lap(state) << ring->log2_capacity | (uint64_t)(cell - ring->shm->cells);
     uint32_t owner = fmp_cell_owner(state);
     bool was_taken = fmp_cell_phase(state) == FMP_CELL_TAKEN;
     if (!fmp_cas_acq_rel(&cell->state, &state, emptied)) { /* R4 */
@@ -26,7 +27,7 @@ recover(struct fmp_ring *ring, struct fmp_cell_shm *cell, uint64_t state)
     }
     FMP_FAULT("ring:recovered");
     if (ring->on_dead != NULL) {
-        ring->on_dead(ring->on_dead_ctx, owner, was_taken, &record);
+        ring->on_dead(ring->on_dead_ctx, owner, was_taken, position, &record);
     }
     fmp_ec_notify(&ring->shm->space, INT32_MAX);
     fmp_ec_notify(&ring->shm->items, INT32_MAX);
@@ -120,7 +121,11 @@ fmp_ring_carries(const struct fmp_ring *ring, uint64_t position)
 {
     uint64_t state = fmp_load_acquire(&cell_at(ring, position)->state); /* A1 */
     uint64_t lap = (position >> ring->log2_capacity) & FMP_CELL_LAP_MASK;
-    return fmp_cell_lap(state) == lap && fmp_cell_phase(state) != FMP_CELL_EMPTY;
+    if (fmp_cell_lap(state) != lap || fmp_cell_phase(state) == FMP_CELL_EMPTY) {
+        return false;
+    }
+    /* Nobody reads what a dead hand holds, even if nobody has emptied the cell yet. */
+    return !is_held(state) || fmp_participant_fate(ring->region, fmp_cell_owner(state)) == FMP_ALIVE;
 }
 
 void

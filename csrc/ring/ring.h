@@ -58,7 +58,7 @@ struct fmp_ring {
     uint64_t head_seen; /* the last value of head that a push has looked at: it only grows */
     /* A dead owner's record is shown to this function before its cell is emptied (heap blocks, the task of a killed
      * worker). May be NULL. */
-    void (*on_dead)(void *ctx, uint32_t owner, bool was_taken, const struct fmp_record *record);
+    void (*on_dead)(void *ctx, uint32_t owner, bool was_taken, uint64_t position, const struct fmp_record *record);
     void *on_dead_ctx;
     /* The owner last asked about, until when he is not asked about again, and whether he was found dead. */
     uint32_t suspect;
@@ -94,7 +94,8 @@ uint64_t fmp_ring_count(const struct fmp_ring *ring);
  * the way. */
 bool fmp_ring_may_pop(void *ring);
 bool fmp_ring_may_push(void *ring);
-/* Is the block that was sent at `position` still named by a live cell? For heap reclamation. */
+/* Is the block that was sent at `position` still named by a cell that somebody alive will read? For heap reclamation.
+ */
 bool fmp_ring_carries(const struct fmp_ring *ring, uint64_t position);
 /* Recovers every cell of a killed owner at once, whatever its turn. Used when a process is known to be dead. */
 void fmp_ring_recover(struct fmp_ring *ring, uint32_t dead);

@@ -44,7 +44,8 @@ typedef bool (*fmp_ec_ready_fn)(void *ctx);
  */
 int fmp_ec_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t deadline_ns, struct fmp_spin *spin);
 
-/* For the notifier, after the condition was made true by an atomic of any order: the word, with count 0 if nobody waits.
+/* For the notifier, after the condition was made true by an atomic of any order: the word, with count 0 if nobody
+ * waits.
  */
 FMP_INLINE uint64_t
 fmp_ec_look(struct fmp_ec_shm *ec)
