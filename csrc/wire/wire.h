@@ -35,14 +35,16 @@ bool fmp_wire_has_buffers(const void *data, size_t bytes);
  */
 PyObject *fmp_wire_decode(const void *data, size_t bytes, PyObject *owner);
 /*
- * Decodes the message of `bytes` in a heap block that this process owns, and gives the block back: at once, or when the last view on it dies (the block then
- * has an owner made by fmp_wire_owner). Whatever the result, the block is no longer the caller's.
+ * Decodes the message of `bytes` in a heap block that this process owns, and gives the block back: at once, or when the
+ * last view on it dies (the block then has an owner made by fmp_wire_owner). Whatever the result, the block is no
+ * longer the caller's.
  */
 PyObject *fmp_wire_decode_block(struct fmp_space *space, fmp_off off, size_t bytes);
 
 /*
- * Makes a `fastmp._core.Block`: the buffer of the first `bytes` of a block that this process owns, which it gives back when it dies. NULL with an exception
- * set, and then the block is still the caller's. Set by py/block.c, since Python types lie above this layer.
+ * Makes a `fastmp._core.Block`: the buffer of the first `bytes` of a block that this process owns, which it gives back
+ * when it dies. NULL with an exception set, and then the block is still the caller's. Set by py/block.c, since Python
+ * types lie above this layer.
  */
 typedef PyObject *(*fmp_wire_owner_fn)(struct fmp_space *space, fmp_off off, size_t bytes);
 extern fmp_wire_owner_fn fmp_wire_owner;

@@ -1,0 +1,387 @@
+/*
+ * Bytes back to objects. Called by: conn/ and pool/ through fmp_wire_decode and fmp_wire_decode_block.
+ *
+ * The bytes may be damaged: whoever wrote them may be any process of the tree. Nothing is read beyond `end`, nothing is
+ * allocated for a size before it has been compared with what is left, nesting is bounded, and a str is looked through
+ * before it is believed to be of its kind.
+ */
+#include "wire/encode.h"
+
+struct reader {
+    const unsigned char *next, *end;
+};
+
+static PyObject *get_value(struct reader *r, int depth);
+
+PyObject *
+fmp_wire_damaged(const char *what)
+{
+    PyObject *pickle = PyImport_ImportModule("_pickle");
+    PyObject *error = pickle ? PyObject_GetAttrString(pickle, "UnpicklingError") : NULL;
+    if (error != NULL) {
+        PyErr_Format(error, "damaged message: %s", what);
+    }
+    Py_XDECREF(error);
+    Py_XDECREF(pickle);
+    return NULL;
+}
+
+FMP_INLINE size_t
+left(const struct reader *r)
+{
+    return (size_t)(r->end - r->next);
+}
+
+/* Takes `bytes`, or NULL with the exception set. */
+FMP_INLINE const unsigned char *
+take(struct reader *r, size_t bytes)
+{
+    if (FMP_UNLIKELY(left(r) < bytes)) {
+        fmp_wire_damaged("it ends too early");
+        return NULL;
+    }
+    const unsigned char *at = r->next;
+    r->next += bytes;
+    return at;
+}
+
+/* A size, of things that take at least `each` bytes in what is left: 0, or -1 with the exception set. */
+FMP_INLINE int
+take_size(struct reader *r, size_t each, size_t *size)
+{
+    const unsigned char *p = take(r, 1);
+    if (FMP_UNLIKELY(p == NULL)) {
+        return -1;
+    }
+    uint64_t n = *p;
+    if (FMP_UNLIKELY(n == FMP_SIZE_LONG)) {
+        if ((p = take(r, sizeof n)) == NULL) {
+            return -1;
+        }
+        memcpy(&n, p, sizeof n);
+    }
+    if (FMP_UNLIKELY(n > left(r) / each)) {
+        fmp_wire_damaged("a size is larger than the message");
+        return -1;
+    }
+    *size = n;
+    return 0;
+}
+
+FMP_INLINE int64_t
+int_at(const unsigned char *p, enum fmp_wire_form form)
+{
+    int64_t v64;
+    int32_t v32;
+    int16_t v16;
+    switch (form) {
+    case FMP_FORM_INT8:
+        return (int8_t)*p;
+    case FMP_FORM_INT16:
+        memcpy(&v16, p, sizeof v16);
+        return v16;
+    case FMP_FORM_INT32:
+        memcpy(&v32, p, sizeof v32);
+        return v32;
+    default:
+        memcpy(&v64, p, sizeof v64);
+        return v64;
+    }
+}
+
+static PyObject *
+get_int(struct reader *r, enum fmp_wire_form form)
+{
+    const unsigned char *p = take(r, (size_t)1 << form);
+    return p == NULL ? NULL : PyLong_FromLong(int_at(p, form));
+}
+
+static PyObject *
+get_uint64(struct reader *r)
+{
+    uint64_t v;
+    const unsigned char *p = take(r, sizeof v);
+    if (p == NULL) {
+        return NULL;
+    }
+    memcpy(&v, p, sizeof v);
+    return PyLong_FromUnsignedLong(v);
+}
+
+static PyObject *
+get_float(struct reader *r)
+{
+    double v;
+    const unsigned char *p = take(r, sizeof v);
+    if (p == NULL) {
+        return NULL;
+    }
+    memcpy(&v, p, sizeof v);
+    return PyFloat_FromDouble(v);
+}
+
+static PyObject *
+get_bytes(struct reader *r)
+{
+    size_t n;
+    if (take_size(r, 1, &n) < 0) {
+        return NULL;
+    }
+    return PyBytes_FromStringAndSize((const char *)take(r, n), (Py_ssize_t)n);
+}
+
+/* All bits that occur in the n bytes at p: for ASCII, the highest is not among them. */
+static unsigned char
+bits_of(const unsigned char *p, size_t n)
+{
+    uint64_t all = 0, word;
+    for (; n >= sizeof word; n -= sizeof word, p += sizeof word) {
+        memcpy(&word, p, sizeof word);
+        all |= word;
+    }
+    for (; n > 0; n--, p++) {
+        all |= *p;
+    }
+    all |= all >> 32;
+    all |= all >> 16;
+    return (unsigned char)(all | all >> 8);
+}
+
+static PyObject *
+get_ascii(struct reader *r)
+{
+    size_t n;
+    if (take_size(r, 1, &n) < 0) {
+        return NULL;
+    }
+    const unsigned char *p = take(r, n);
+    if (FMP_UNLIKELY(bits_of(p, n) > 0x7f)) {
+        return fmp_wire_damaged("no ASCII");
+    }
+    if (n <= 1) {
+        return PyUnicode_FromKindAndData(PyUnicode_1BYTE_KIND, p, (Py_ssize_t)n); /* CPython's only ones */
+    }
+    PyObject *str = PyUnicode_New((Py_ssize_t)n, 0x7f);
+    if (str != NULL) {
+        memcpy(PyUnicode_DATA(str), p, n);
+    }
+    return str;
+}
+
+static Py_UCS4
+widest(const unsigned char *p, size_t n, size_t kind)
+{
+    Py_UCS4 max = 0;
+    for (size_t i = 0; i < n; i++) {
+        Py_UCS4 c = 0;
+        memcpy(&c, p + i * kind, kind);
+        max = c > max ? c : max;
+    }
+    return max;
+}
+
+/* A str whose widest character needs `kind` bytes, and is no ASCII. */
+static PyObject *
+get_wide(struct reader *r, size_t kind)
+{
+    size_t n;
+    if (take_size(r, kind, &n) < 0) {
+        return NULL;
+    }
+    const unsigned char *p = take(r, n * kind);
+    Py_UCS4 max = widest(p, n, kind);
+    Py_UCS4 least = kind == 1 ? 0x80 : kind == 2 ? 0x100 : 0x10000;
+    if (max < least || max > 0x10ffff) {
+        return fmp_wire_damaged("no text of its kind");
+    }
+    if (n == 1 && kind == 1) {
+        return PyUnicode_FromKindAndData(PyUnicode_1BYTE_KIND, p, 1);
+    }
+    PyObject *str = PyUnicode_New((Py_ssize_t)n, max);
+    if (str != NULL) {
+        memcpy(PyUnicode_DATA(str), p, n * kind);
+    }
+    return str;
+}
+
+FMP_INLINE void
+set_item(PyObject *sequence, bool is_tuple, size_t i, PyObject *item)
+{
+    if (is_tuple) {
+        PyTuple_SET_ITEM(sequence, (Py_ssize_t)i, item);
+    } else {
+        PyList_SET_ITEM(sequence, (Py_ssize_t)i, item);
+    }
+}
+
+/* Fills a new sequence with what a run holds; 0, or -1 with MemoryError. */
+FMP_INLINE int
+fill_run(PyObject *sequence, bool is_tuple, const unsigned char *p, size_t n, enum fmp_wire_form form)
+{
+    for (size_t i = 0; i < n; i++) {
+        double v = 0;
+        if (form == FMP_FORM_DOUBLE) {
+            memcpy(&v, p + i * sizeof v, sizeof v);
+        }
+        PyObject *item =
+            form == FMP_FORM_DOUBLE ? PyFloat_FromDouble(v) : PyLong_FromLong(int_at(p + (i << form), form));
+        if (FMP_UNLIKELY(item == NULL)) {
+            return -1;
+        }
+        set_item(sequence, is_tuple, i, item);
+    }
+    return 0;
+}
+
+static PyObject *
+get_run(struct reader *r, unsigned char tag)
+{
+    bool is_tuple = (tag & FMP_TAG_RUN_TUPLE) != 0;
+    enum fmp_wire_form form = tag & (FMP_TAG_RUN_TUPLE - 1);
+    if (form >= FMP_FORMS) {
+        return fmp_wire_damaged("unknown form of a run");
+    }
+    size_t n, each = form == FMP_FORM_DOUBLE ? 8 : (size_t)1 << form;
+    if (take_size(r, each, &n) < 0) {
+        return NULL;
+    }
+    const unsigned char *p = take(r, n * each);
+    PyObject *sequence = is_tuple ? PyTuple_New((Py_ssize_t)n) : PyList_New((Py_ssize_t)n);
+    if (sequence != NULL && fill_run(sequence, is_tuple, p, n, form) < 0) {
+        Py_CLEAR(sequence);
+    }
+    return sequence;
+}
+
+static PyObject *
+get_sequence(struct reader *r, bool is_tuple, int depth)
+{
+    size_t n;
+    if (take_size(r, 1, &n) < 0) {
+        return NULL;
+    }
+    PyObject *sequence = is_tuple ? PyTuple_New((Py_ssize_t)n) : PyList_New((Py_ssize_t)n);
+    for (size_t i = 0; sequence != NULL && i < n; i++) {
+        PyObject *item = get_value(r, depth + 1);
+        if (FMP_UNLIKELY(item == NULL)) {
+            Py_CLEAR(sequence);
+            break;
+        }
+        set_item(sequence, is_tuple, i, item);
+    }
+    return sequence;
+}
+
+/* One pair; 0, or -1 with an exception set. */
+static int
+get_pair(struct reader *r, PyObject *dict, int depth)
+{
+    PyObject *key = get_value(r, depth + 1);
+    PyObject *value = key ? get_value(r, depth + 1) : NULL;
+    int rc = value ? PyDict_SetItem(dict, key, value) : -1;
+    if (FMP_UNLIKELY(rc < 0) && value != NULL && PyErr_ExceptionMatches(PyExc_TypeError)) {
+        fmp_wire_damaged("a key that has no hash");
+    }
+    Py_XDECREF(key);
+    Py_XDECREF(value);
+    return rc;
+}
+
+static PyObject *
+get_dict(struct reader *r, int depth)
+{
+    size_t n;
+    if (take_size(r, 2, &n) < 0) {
+        return NULL;
+    }
+    PyObject *dict = PyDict_New();
+    for (size_t i = 0; dict != NULL && i < n; i++) {
+        if (FMP_UNLIKELY(get_pair(r, dict, depth) < 0)) {
+            Py_CLEAR(dict);
+        }
+    }
+    return dict;
+}
+
+static PyObject *
+get_container(struct reader *r, unsigned char tag, int depth)
+{
+    if (depth >= FMP_WIRE_DEPTH) {
+        return fmp_wire_damaged("containers too deep");
+    }
+    return tag == FMP_TAG_DICT ? get_dict(r, depth) : get_sequence(r, tag == FMP_TAG_TUPLE, depth);
+}
+
+static PyObject *
+get_value(struct reader *r, int depth)
+{
+    const unsigned char *p = take(r, 1);
+    if (FMP_UNLIKELY(p == NULL)) {
+        return NULL;
+    }
+    unsigned char tag = *p;
+    if (tag >= FMP_TAG_SMALL) {
+        return PyLong_FromLong((long)tag - FMP_TAG_INT_ZERO);
+    }
+    if (tag >= FMP_TAG_RUN) {
+        return tag < FMP_TAG_RUN_END ? get_run(r, tag) : fmp_wire_damaged("unknown tag");
+    }
+    switch ((enum fmp_wire_tag)tag) {
+    case FMP_TAG_NONE:
+        return Py_NewRef(Py_None);
+    case FMP_TAG_TRUE:
+        return Py_NewRef(Py_True);
+    case FMP_TAG_FALSE:
+        return Py_NewRef(Py_False);
+    case FMP_TAG_INT8:
+    case FMP_TAG_INT16:
+    case FMP_TAG_INT32:
+    case FMP_TAG_INT64:
+        return get_int(r, tag - FMP_TAG_INT8);
+    case FMP_TAG_UINT64:
+        return get_uint64(r);
+    case FMP_TAG_FLOAT:
+        return get_float(r);
+    case FMP_TAG_BYTES:
+        return get_bytes(r);
+    case FMP_TAG_ASCII:
+        return get_ascii(r);
+    case FMP_TAG_UCS1:
+    case FMP_TAG_UCS2:
+    case FMP_TAG_UCS4:
+        return get_wide(r, (size_t)1 << (tag - FMP_TAG_UCS1));
+    case FMP_TAG_TUPLE:
+    case FMP_TAG_LIST:
+    case FMP_TAG_DICT:
+        return get_container(r, tag, depth);
+    default:
+        return fmp_wire_damaged("unknown tag");
+    }
+}
+
+FMP_INLINE bool
+is_pickle(unsigned char tag)
+{
+    return tag == FMP_TAG_PICKLE || tag == FMP_TAG_BUFFERS;
+}
+
+bool
+fmp_wire_has_buffers(const void *data, size_t bytes)
+{
+    return bytes > 0 && *(const unsigned char *)data == FMP_TAG_BUFFERS;
+}
+
+PyObject *
+fmp_wire_decode(const void *data, size_t bytes, PyObject *owner)
+{
+    struct reader r = {.next = data, .end = (const unsigned char *)data + bytes};
+    if (bytes > 0 && is_pickle(*r.next)) {
+        return fmp_wire_unpickle(data, bytes, owner);
+    }
+    PyObject *value = get_value(&r, 0);
+    if (value != NULL && FMP_UNLIKELY(r.next != r.end)) {
+        Py_DECREF(value);
+        return fmp_wire_damaged("more than one value");
+    }
+    return value;
+}

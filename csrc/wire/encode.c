@@ -1,0 +1,331 @@
+/*
+ * The fast path: plain objects to bytes. Called by: conn/ and pool/ through fmp_wire_encode.
+ *
+ * No Python code runs here and the GIL is held, so nothing changes under our hands. The path steps aside for pickle
+ * wherever it would deliver something else: another type, too deep, or an object that pickle would memoize (str, bytes,
+ * tuple, list, dict) and that occurs a second time.
+ */
+#include "wire/encode.h"
+
+enum { PUT_OK = 0, PUT_ERROR = -1, PUT_ASIDE = 1 };
+
+static int put_value(struct fmp_wire_writer *w, PyObject *o, int depth);
+
+/*
+ * PUT_ASIDE if `o` has been met before. With a single reference, the one we came by, it cannot be met twice: most
+ * objects of a message are new ones, and cost nothing here.
+ */
+FMP_INLINE int
+meet(struct fmp_wire_writer *w, PyObject *o)
+{
+    if (Py_REFCNT(o) == 1) {
+        return PUT_OK;
+    }
+    int rc = fmp_seen_add(&w->seen, o);
+    if (FMP_UNLIKELY(rc < 0)) {
+        PyErr_NoMemory();
+        return PUT_ERROR;
+    }
+    return rc;
+}
+
+/* The number of bytes that hold `v` is 1 << form. */
+FMP_INLINE enum fmp_wire_form
+int_form(int64_t v)
+{
+    if (v == (int8_t)v) {
+        return FMP_FORM_INT8;
+    }
+    if (v == (int16_t)v) {
+        return FMP_FORM_INT16;
+    }
+    return v == (int32_t)v ? FMP_FORM_INT32 : FMP_FORM_INT64;
+}
+
+/* An int beyond int64: as uint64 if it is one, else pickle's. */
+static FMP_COLD int
+put_large_int(struct fmp_wire_writer *w, PyObject *o)
+{
+    uint64_t v = PyLong_AsUnsignedLong(o);
+    if (v == UINT64_MAX && PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_OverflowError)) {
+            return PUT_ERROR;
+        }
+        PyErr_Clear();
+        return PUT_ASIDE;
+    }
+    fmp_writer_byte(w, FMP_TAG_UINT64);
+    fmp_writer_copy(w, &v, sizeof v);
+    return PUT_OK;
+}
+
+static int
+put_int(struct fmp_wire_writer *w, PyObject *o)
+{
+    int overflow;
+    int64_t v = PyLong_AsLongAndOverflow(o, &overflow);
+    if (FMP_UNLIKELY(overflow != 0)) {
+        return overflow < 0 ? PUT_ASIDE : put_large_int(w, o);
+    }
+    if (v >= FMP_SMALL_INT_MIN && v <= FMP_SMALL_INT_MAX) {
+        fmp_writer_byte(w, (unsigned char)(v + FMP_TAG_INT_ZERO));
+        return PUT_OK;
+    }
+    enum fmp_wire_form form = int_form(v);
+    fmp_writer_byte(w, (unsigned char)(FMP_TAG_INT8 + form));
+    memcpy(w->next, &v, sizeof v); /* there is room for all eight; those that count come first */
+    w->next += (size_t)1 << form;
+    return PUT_OK;
+}
+
+static int
+put_float(struct fmp_wire_writer *w, PyObject *o)
+{
+    double v = PyFloat_AS_DOUBLE(o);
+    fmp_writer_byte(w, FMP_TAG_FLOAT);
+    fmp_writer_copy(w, &v, sizeof v);
+    return PUT_OK;
+}
+
+/* The memory of `o`, tagged: copied if it is small, else named. */
+static int
+put_leaf(struct fmp_wire_writer *w, PyObject *o, unsigned char tag, uint64_t size, const void *data, size_t bytes)
+{
+    fmp_writer_tag_size(w, tag, size);
+    if (FMP_UNLIKELY(bytes >= FMP_WIRE_LEAF_MIN)) {
+        Py_buffer view;
+        if (PyBuffer_FillInfo(&view, o, (void *)data, (Py_ssize_t)bytes, 1, PyBUF_SIMPLE) < 0) {
+            return PUT_ERROR;
+        }
+        return fmp_writer_add_view(w, 0, &view);
+    }
+    if (fmp_writer_room(w, bytes) < 0) {
+        return PUT_ERROR;
+    }
+    fmp_writer_copy(w, data, bytes);
+    return PUT_OK;
+}
+
+/* A str or bytes that CPython itself never has twice is no shared reference. */
+FMP_INLINE int
+put_str(struct fmp_wire_writer *w, PyObject *o)
+{
+#if PY_VERSION_HEX < 0x030C0000
+    if (!PyUnicode_IS_READY(o)) {
+        return PUT_ASIDE;
+    }
+#endif
+    size_t n = (size_t)PyUnicode_GET_LENGTH(o), kind = PyUnicode_KIND(o);
+    bool singleton = n <= 1 && kind == PyUnicode_1BYTE_KIND;
+    int rc = singleton ? PUT_OK : meet(w, o);
+    if (rc != PUT_OK) {
+        return rc;
+    }
+    unsigned char tag = PyUnicode_IS_ASCII(o)          ? FMP_TAG_ASCII
+                        : kind == PyUnicode_1BYTE_KIND ? FMP_TAG_UCS1
+                        : kind == PyUnicode_2BYTE_KIND ? FMP_TAG_UCS2
+                                                       : FMP_TAG_UCS4;
+    return put_leaf(w, o, tag, n, PyUnicode_DATA(o), n * kind);
+}
+
+FMP_INLINE int
+put_bytes(struct fmp_wire_writer *w, PyObject *o)
+{
+    size_t n = (size_t)PyBytes_GET_SIZE(o);
+    int rc = n <= 1 ? PUT_OK : meet(w, o);
+    return rc != PUT_OK ? rc : put_leaf(w, o, FMP_TAG_BYTES, n, PyBytes_AS_STRING(o), n);
+}
+
+/* Writes `n` ints as int64; PUT_ASIDE, with nothing written, if there is anything else among them. `form` is the widest
+ * that is needed. */
+static int
+gather_ints(struct fmp_wire_writer *w, PyObject *const *items, size_t n, enum fmp_wire_form *form)
+{
+    unsigned char *to = w->next;
+    int64_t all = 0;
+    for (size_t i = 0; i < n; i++) {
+        int overflow = 1;
+        int64_t v = PyLong_CheckExact(items[i]) ? PyLong_AsLongAndOverflow(items[i], &overflow) : 0;
+        if (FMP_UNLIKELY(overflow != 0)) {
+            return PUT_ASIDE;
+        }
+        all |= v ^ (v >> 63); /* the sign taken off: the widest has the highest bit */
+        memcpy(to + i * sizeof v, &v, sizeof v);
+    }
+    *form = int_form(all);
+    return PUT_OK;
+}
+
+/* Packs `n` int64 in place into the low 1 << form bytes of each. */
+static void
+narrow(unsigned char *p, size_t n, enum fmp_wire_form form)
+{
+    for (size_t i = 0; i < n; i++) {
+        int64_t v;
+        memcpy(&v, p + i * sizeof v, sizeof v);
+        switch (form) {
+        case FMP_FORM_INT8: {
+            p[i] = (unsigned char)v;
+            break;
+        }
+        case FMP_FORM_INT16: {
+            int16_t narrow = (int16_t)v;
+            memcpy(p + i * sizeof narrow, &narrow, sizeof narrow);
+            break;
+        }
+        default: {
+            int32_t narrow = (int32_t)v;
+            memcpy(p + i * sizeof narrow, &narrow, sizeof narrow);
+            break;
+        }
+        }
+    }
+}
+
+static int
+gather_floats(struct fmp_wire_writer *w, PyObject *const *items, size_t n)
+{
+    unsigned char *to = w->next;
+    for (size_t i = 0; i < n; i++) {
+        if (!PyFloat_CheckExact(items[i])) {
+            return PUT_ASIDE;
+        }
+        double v = PyFloat_AS_DOUBLE(items[i]);
+        memcpy(to + i * sizeof v, &v, sizeof v);
+    }
+    return PUT_OK;
+}
+
+/* A run of ints or of floats, or PUT_ASIDE with nothing written. */
+static int
+put_run(struct fmp_wire_writer *w, PyObject *const *items, size_t n, unsigned char tag)
+{
+    bool ints = PyLong_CheckExact(items[0]);
+    if (!ints && !PyFloat_CheckExact(items[0])) {
+        return PUT_ASIDE;
+    }
+    if (fmp_writer_room(w, FMP_TAG_ROOM + n * 8) < 0) {
+        return PUT_ERROR;
+    }
+    unsigned char *before = w->next;
+    enum fmp_wire_form form = FMP_FORM_DOUBLE;
+    fmp_writer_tag_size(w, tag, n);
+    int rc = ints ? gather_ints(w, items, n, &form) : gather_floats(w, items, n);
+    if (rc != PUT_OK) {
+        w->next = before;
+        return rc;
+    }
+    *before |= (unsigned char)form;
+    if (form < FMP_FORM_INT64) {
+        narrow(w->next, n, form);
+    }
+    w->next += form == FMP_FORM_DOUBLE ? n * 8 : n << form;
+    return PUT_OK;
+}
+
+static int
+put_items(struct fmp_wire_writer *w, PyObject *const *items, size_t n, bool is_tuple, int depth)
+{
+    if (n >= FMP_RUN_MIN) {
+        int rc = put_run(w, items, n, is_tuple ? FMP_TAG_RUN | FMP_TAG_RUN_TUPLE : FMP_TAG_RUN);
+        if (rc != PUT_ASIDE) {
+            return rc;
+        }
+    }
+    fmp_writer_tag_size(w, is_tuple ? FMP_TAG_TUPLE : FMP_TAG_LIST, n);
+    for (size_t i = 0; i < n; i++) {
+        int rc = put_value(w, items[i], depth + 1);
+        if (rc != PUT_OK) {
+            return rc;
+        }
+    }
+    return PUT_OK;
+}
+
+static int
+put_sequence(struct fmp_wire_writer *w, PyObject *o, bool is_tuple, int depth)
+{
+    size_t n = (size_t)Py_SIZE(o);
+    if (is_tuple && n == 0) {
+        fmp_writer_tag_size(w, FMP_TAG_TUPLE, 0);
+        return PUT_OK;
+    }
+    int rc = depth < FMP_WIRE_DEPTH ? meet(w, o) : PUT_ASIDE;
+    return rc != PUT_OK ? rc : put_items(w, PySequence_Fast_ITEMS(o), n, is_tuple, depth);
+}
+
+static int
+put_dict(struct fmp_wire_writer *w, PyObject *o, int depth)
+{
+    int rc = depth < FMP_WIRE_DEPTH ? meet(w, o) : PUT_ASIDE;
+    if (rc != PUT_OK) {
+        return rc;
+    }
+    fmp_writer_tag_size(w, FMP_TAG_DICT, (uint64_t)PyDict_GET_SIZE(o));
+    PyObject *key, *value;
+    Py_ssize_t at = 0;
+    while (PyDict_Next(o, &at, &key, &value)) {
+        rc = put_value(w, key, depth + 1);
+        if (rc == PUT_OK) {
+            rc = put_value(w, value, depth + 1);
+        }
+        if (rc != PUT_OK) {
+            return rc;
+        }
+    }
+    return PUT_OK;
+}
+
+static int
+put_constant(struct fmp_wire_writer *w, PyObject *o)
+{
+    if (o != Py_None && o != Py_True && o != Py_False) {
+        return PUT_ASIDE;
+    }
+    fmp_writer_byte(w, o == Py_None ? FMP_TAG_NONE : o == Py_True ? FMP_TAG_TRUE : FMP_TAG_FALSE);
+    return PUT_OK;
+}
+
+static int
+put_value(struct fmp_wire_writer *w, PyObject *o, int depth)
+{
+    if (fmp_writer_room(w, FMP_TAG_ROOM) < 0) {
+        return PUT_ERROR;
+    }
+    PyTypeObject *type = Py_TYPE(o);
+    if (type == &PyLong_Type) {
+        return put_int(w, o);
+    }
+    if (type == &PyUnicode_Type) {
+        return put_str(w, o);
+    }
+    if (type == &PyFloat_Type) {
+        return put_float(w, o);
+    }
+    if (type == &PyTuple_Type || type == &PyList_Type) {
+        return put_sequence(w, o, type == &PyTuple_Type, depth);
+    }
+    if (type == &PyBytes_Type) {
+        return put_bytes(w, o);
+    }
+    return type == &PyDict_Type ? put_dict(w, o, depth) : put_constant(w, o);
+}
+
+int
+fmp_wire_encode(struct fmp_wire_writer *w, PyObject *obj)
+{
+    if (w->busy) {
+        PyErr_SetString(PyExc_RuntimeError, "the writer holds a message already");
+        return -1;
+    }
+    w->busy = true;
+    int rc = put_value(w, obj, 0);
+    if (rc == PUT_ASIDE) {
+        fmp_writer_clear(w);
+        rc = fmp_wire_pickle(w, obj);
+    }
+    if (rc < 0) {
+        fmp_wire_reset(w);
+    }
+    return rc;
+}

@@ -1,0 +1,375 @@
+/*
+ * The other path: objects that only pickle knows, as protocol 5 with out-of-band buffers. Called by: encode.c and
+ * decode.c.
+ *
+ * Each writer keeps one ForkingPickler, which writes into it through a `sink`; making one for each message would cost
+ * more than most pickles. Python code runs during both directions: what it sends itself goes through other writers, as
+ * this one is busy.
+ *
+ * Buffers of FMP_WIRE_LEAF_MIN bytes or more stay where they are until fmp_wire_copy, and the receiver's objects are
+ * views on the message. Smaller ones go in band, so that an array of three numbers does not hold a block for its whole
+ * life.
+ */
+#include "wire/encode.h"
+
+#define PROTOCOL 5
+
+struct sink {
+    PyObject_HEAD
+    struct fmp_wire_writer *writer; /* NULL unless a pickle is being written */
+};
+
+/* Process-wide, made at first use; guarded by the GIL. */
+static PyTypeObject *sink_type;
+static PyObject *loads;
+static PyObject *loads_names; /* ("buffers",) */
+
+static struct fmp_wire_writer *
+writer_of(PyObject *self)
+{
+    struct fmp_wire_writer *w = ((struct sink *)self)->writer;
+    if (w == NULL) {
+        PyErr_SetString(PyExc_ValueError, "no message is being written");
+    }
+    return w;
+}
+
+/* Any contiguous buffer; 0, or -1 with an exception set. */
+static int
+get_view(PyObject *data, Py_buffer *view)
+{
+    if (PyObject_GetBuffer(data, view, PyBUF_FULL_RO) < 0) {
+        return -1;
+    }
+    if (!PyBuffer_IsContiguous(view, 'A')) {
+        PyBuffer_Release(view);
+        PyErr_SetString(PyExc_BufferError, "the buffer is not contiguous");
+        return -1;
+    }
+    return 0;
+}
+
+/* The pickler's file.write: a piece of the pickle. What may change before the message is copied is copied now. */
+static PyObject *
+sink_write(PyObject *self, PyObject *data)
+{
+    struct fmp_wire_writer *w = writer_of(self);
+    Py_buffer view;
+    if (w == NULL || get_view(data, &view) < 0) {
+        return NULL;
+    }
+    int rc;
+    if (PyBytes_CheckExact(data) && view.len >= FMP_WIRE_LEAF_MIN) {
+        rc = fmp_writer_add_view(w, 0, &view);
+    } else {
+        rc = fmp_writer_room(w, (size_t)view.len);
+        if (rc == 0) {
+            fmp_writer_copy(w, view.buf, (size_t)view.len);
+        }
+        PyBuffer_Release(&view);
+    }
+    return rc < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+/* The pickler's buffer_callback: True keeps the buffer in band. */
+static PyObject *
+sink_collect(PyObject *self, PyObject *buffer)
+{
+    struct fmp_wire_writer *w = writer_of(self);
+    struct fmp_wire_segment segment = {.at = 0};
+    if (w == NULL || get_view(buffer, &segment.view) < 0) {
+        return NULL;
+    }
+    if (segment.view.len < FMP_WIRE_LEAF_MIN) {
+        PyBuffer_Release(&segment.view);
+        return Py_NewRef(Py_True);
+    }
+    if (fmp_segments_append(&w->buffers, &segment) < 0) {
+        PyBuffer_Release(&segment.view);
+        return NULL;
+    }
+    return Py_NewRef(Py_False);
+}
+
+static void
+sink_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef sink_methods[] = {
+    {"write", sink_write, METH_O, PyDoc_STR("A piece of the pickle.")},
+    {"collect", sink_collect, METH_O, PyDoc_STR("An out-of-band buffer; whether it stays in band.")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot sink_slots[] = {
+    {Py_tp_dealloc, sink_dealloc},
+    {Py_tp_methods, sink_methods},
+    {Py_tp_doc, "What fastmp's pickler writes to."},
+    {0, NULL},
+};
+
+static PyType_Spec sink_spec = {
+    .name = "fastmp._core.Sink",
+    .basicsize = sizeof(struct sink),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = sink_slots,
+};
+
+static PyObject *
+new_sink(void)
+{
+    if (sink_type == NULL) {
+        sink_type = (PyTypeObject *)PyType_FromSpec(&sink_spec);
+    }
+    return sink_type ? sink_type->tp_alloc(sink_type, 0) : NULL;
+}
+
+/* ForkingPickler(sink, 5, True, sink.collect) */
+static PyObject *
+new_pickler(PyObject *sink)
+{
+    PyObject *module = PyImport_ImportModule("fastmp.reduction");
+    PyObject *type = module ? PyObject_GetAttrString(module, "ForkingPickler") : NULL;
+    PyObject *collect = type ? PyObject_GetAttrString(sink, "collect") : NULL;
+    PyObject *pickler = collect ? PyObject_CallFunction(type, "OiOO", sink, PROTOCOL, Py_True, collect) : NULL;
+    Py_XDECREF(collect);
+    Py_XDECREF(type);
+    Py_XDECREF(module);
+    return pickler;
+}
+
+void
+fmp_wire_forget_pickler(struct fmp_wire_writer *w)
+{
+    struct fmp_wire_pickler p = w->pickle;
+    w->pickle = (struct fmp_wire_pickler){0};
+    Py_XDECREF(p.dump);
+    Py_XDECREF(p.clear_memo);
+    Py_XDECREF(p.reducers);
+    Py_XDECREF(p.pickler);
+    Py_XDECREF(p.sink);
+}
+
+static int
+make_pickler(struct fmp_wire_writer *w)
+{
+    struct fmp_wire_pickler *p = &w->pickle;
+    p->sink = new_sink();
+    p->pickler = p->sink ? new_pickler(p->sink) : NULL;
+    p->dump = p->pickler ? PyObject_GetAttrString(p->pickler, "dump") : NULL;
+    p->clear_memo = p->dump ? PyObject_GetAttrString(p->pickler, "clear_memo") : NULL;
+    if (p->clear_memo == NULL) {
+        fmp_wire_forget_pickler(w);
+        return -1;
+    }
+    return 0;
+}
+
+/* The writer's pickler, with the reducers of this moment; 0, or -1 with an exception set. */
+static int
+prepare_pickler(struct fmp_wire_writer *w)
+{
+    struct fmp_wire_pickler *p = &w->pickle;
+    if (FMP_UNLIKELY(p->pickler == NULL) && make_pickler(w) < 0) {
+        return -1;
+    }
+    PyObject *reducers = fmp_wire_reducers();
+    if (FMP_LIKELY(reducers == p->reducers)) {
+        return reducers ? 0 : -1;
+    }
+    if (reducers == NULL || PyObject_SetAttrString(p->pickler, "dispatch_table", reducers) < 0) {
+        return -1;
+    }
+    Py_XSETREF(p->reducers, Py_NewRef(reducers));
+    return 0;
+}
+
+/* Lets the pickler write into this writer. After a failure it is not used again: there is no telling what it holds. */
+static int
+dump(struct fmp_wire_writer *w, PyObject *obj)
+{
+    struct sink *sink = (struct sink *)w->pickle.sink;
+    sink->writer = w;
+    PyObject *done = PyObject_CallOneArg(w->pickle.dump, obj);
+    sink->writer = NULL;
+    PyObject *cleared = done ? PyObject_CallNoArgs(w->pickle.clear_memo) : NULL;
+    Py_XDECREF(done);
+    Py_XDECREF(cleared);
+    if (cleared == NULL) {
+        fmp_wire_forget_pickler(w);
+        return -1;
+    }
+    return 0;
+}
+
+/* Moves the collected buffers behind the pickle, and writes the table and the trailer behind them. */
+static int
+put_buffers(struct fmp_wire_writer *w)
+{
+    struct fmp_wire_trailer trailer = {.pickle_bytes = fmp_wire_size(w) - 1, .buffers = w->buffers.count};
+    size_t count = w->buffers.count, own = fmp_writer_own(w);
+    /* The table is written while the buffers are moved in front of it: they all go before the first byte that is not
+     * written yet. */
+    if (fmp_writer_room(w, count * sizeof(struct fmp_wire_entry) + sizeof trailer) < 0) {
+        return -1;
+    }
+    size_t at = fmp_wire_size(w);
+    for (size_t i = 0; i < count; i++) {
+        struct fmp_wire_segment *s = &w->buffers.list[i];
+        s->at = own;
+        s->pad = -at & (FMP_WIRE_ALIGN - 1);
+        struct fmp_wire_entry entry = {at + s->pad, (uint64_t)s->view.len << 1 | (s->view.readonly != 0)};
+        if (fmp_segments_append(&w->segments, s) < 0) {
+            w->segments.count -= i; /* they are still in `buffers`, which releases them */
+            return -1;
+        }
+        fmp_writer_copy(w, &entry, sizeof entry);
+        w->segment_bytes += s->pad + (size_t)s->view.len;
+        at += s->pad + (size_t)s->view.len;
+    }
+    w->buffers.count = 0;
+    fmp_writer_copy(w, &trailer, sizeof trailer);
+    return 0;
+}
+
+int
+fmp_wire_pickle(struct fmp_wire_writer *w, PyObject *obj)
+{
+    if (prepare_pickler(w) < 0) {
+        return -1;
+    }
+    fmp_writer_byte(w, FMP_TAG_PICKLE); /* an empty writer has room */
+    if (dump(w, obj) < 0) {
+        return -1;
+    }
+    if (w->buffers.count == 0) {
+        return 0;
+    }
+    *w->start = FMP_TAG_BUFFERS;
+    return put_buffers(w);
+}
+
+/* ---- back ---- */
+
+/* `pickle.loads` of a pickle that nobody keeps a view on. */
+static PyObject *
+load(const unsigned char *data, size_t bytes, PyObject *buffers)
+{
+    if (loads == NULL) {
+        PyObject *module = PyImport_ImportModule("_pickle");
+        loads = module ? PyObject_GetAttrString(module, "loads") : NULL;
+        loads_names = loads ? Py_BuildValue("(s)", "buffers") : NULL;
+        Py_XDECREF(module);
+        if (loads_names == NULL) {
+            Py_CLEAR(loads);
+            return NULL;
+        }
+    }
+    PyObject *pickle = PyMemoryView_FromMemory((char *)data, (Py_ssize_t)bytes, PyBUF_READ);
+    if (pickle == NULL) {
+        return NULL;
+    }
+    PyObject *args[] = {pickle, buffers};
+    PyObject *obj = PyObject_Vectorcall(loads, args, 1, buffers ? loads_names : NULL);
+    Py_DECREF(pickle);
+    return obj;
+}
+
+/* One buffer of the message: a view on its owner, or a copy with the same right to write. */
+static PyObject *
+get_buffer(const unsigned char *data, uint64_t bytes, bool readonly, PyObject *owner)
+{
+    if (owner == NULL) {
+        return readonly ? PyBytes_FromStringAndSize((const char *)data, (Py_ssize_t)bytes)
+                        : PyByteArray_FromStringAndSize((const char *)data, (Py_ssize_t)bytes);
+    }
+    PyObject *whole = PyMemoryView_FromObject(owner);
+    if (whole == NULL) {
+        return NULL;
+    }
+    Py_ssize_t offset = (const char *)data - (const char *)PyMemoryView_GET_BUFFER(whole)->buf;
+    PyObject *view = PySequence_GetSlice(whole, offset, offset + (Py_ssize_t)bytes);
+    Py_DECREF(whole);
+    return view;
+}
+
+/* Does `owner`'s buffer hold the message? Asked once, as a view elsewhere would be no view at all. */
+static int
+check_owner(const unsigned char *data, size_t bytes, PyObject *owner)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(owner, &view, PyBUF_SIMPLE) < 0) {
+        return -1;
+    }
+    const unsigned char *from = view.buf;
+    bool inside = data >= from && bytes <= (size_t)view.len && (size_t)(data - from) <= (size_t)view.len - bytes;
+    PyBuffer_Release(&view);
+    if (!inside) {
+        PyErr_SetString(PyExc_ValueError, "the owner's buffer does not hold the message");
+    }
+    return inside ? 0 : -1;
+}
+
+/* The list of the `count` buffers that lie between `low` and the table; each begins where the last one has ended, or
+ * behind. */
+static PyObject *
+get_buffers(const unsigned char *data, uint64_t low, uint64_t table, uint64_t count, PyObject *owner)
+{
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    for (uint64_t i = 0; list != NULL && i < count; i++) {
+        struct fmp_wire_entry entry;
+        memcpy(&entry, data + table + i * sizeof entry, sizeof entry);
+        uint64_t bytes = entry.bytes2_readonly >> 1;
+        PyObject *buffer = NULL;
+        if (entry.offset < low || entry.offset > table || bytes > table - entry.offset) {
+            fmp_wire_damaged("a buffer lies outside of its place");
+        } else {
+            buffer = get_buffer(data + entry.offset, bytes, entry.bytes2_readonly & 1, owner);
+            low = entry.offset + bytes;
+        }
+        if (buffer == NULL) {
+            Py_CLEAR(list);
+        } else {
+            PyList_SET_ITEM(list, (Py_ssize_t)i, buffer);
+        }
+    }
+    return list;
+}
+
+static PyObject *
+load_with_buffers(const unsigned char *data, size_t bytes, PyObject *owner)
+{
+    struct fmp_wire_trailer trailer;
+    if (bytes < 1 + sizeof trailer) {
+        return fmp_wire_damaged("it ends too early");
+    }
+    uint64_t table = bytes - sizeof trailer; /* the end of the table */
+    memcpy(&trailer, data + table, sizeof trailer);
+    if (trailer.buffers > (table - 1) / sizeof(struct fmp_wire_entry)) {
+        return fmp_wire_damaged("more buffers than it can hold");
+    }
+    table -= trailer.buffers * sizeof(struct fmp_wire_entry);
+    if (trailer.pickle_bytes > table - 1) {
+        return fmp_wire_damaged("the pickle is larger than the message");
+    }
+    if (owner != NULL && check_owner(data, bytes, owner) < 0) {
+        return NULL;
+    }
+    PyObject *buffers = get_buffers(data, 1 + trailer.pickle_bytes, table, trailer.buffers, owner);
+    if (buffers == NULL) {
+        return NULL;
+    }
+    PyObject *obj = load(data + 1, trailer.pickle_bytes, buffers);
+    Py_DECREF(buffers);
+    return obj;
+}
+
+PyObject *
+fmp_wire_unpickle(const unsigned char *data, size_t bytes, PyObject *owner)
+{
+    return *data == FMP_TAG_BUFFERS ? load_with_buffers(data, bytes, owner) : load(data + 1, bytes - 1, NULL);
+}

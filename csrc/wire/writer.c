@@ -1,0 +1,161 @@
+/* The writer: memory, segments, the copy into place; see encode.h. */
+#include "wire/encode.h"
+
+/* Own bytes that are kept for the next message. */
+#define KEEP_BYTES 65536
+
+/* One writer at rest: making one for each message costs nothing. Guarded by the GIL. */
+static struct fmp_wire_writer *spare;
+
+struct fmp_wire_writer *
+fmp_wire_writer_new(void)
+{
+    struct fmp_wire_writer *w = spare;
+    if (FMP_LIKELY(w != NULL)) {
+        spare = NULL;
+        return w;
+    }
+    w = PyMem_Calloc(1, sizeof *w);
+    if (w == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    w->start = w->next = w->scratch;
+    w->end = w->scratch + FMP_WIRE_SCRATCH;
+    return w;
+}
+
+void
+fmp_wire_writer_free(struct fmp_wire_writer *w)
+{
+    if (w == NULL) {
+        return;
+    }
+    fmp_wire_reset(w);
+    if (spare == NULL) {
+        spare = w;
+        return;
+    }
+    fmp_wire_forget_pickler(w);
+    if (w->start != w->scratch) {
+        PyMem_Free(w->start);
+    }
+    PyMem_Free(w->segments.list);
+    PyMem_Free(w->buffers.list);
+    PyMem_Free(w);
+}
+
+/* Own bytes to the heap, at least twice as many as before. */
+int
+fmp_writer_grow(struct fmp_wire_writer *w, size_t bytes)
+{
+    size_t own = fmp_writer_own(w), room = (size_t)(w->end - w->start) * 2;
+    if (bytes > PY_SSIZE_T_MAX / 2 - own) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (room < own + bytes) {
+        room = own + bytes;
+    }
+    bool in_scratch = w->start == w->scratch;
+    unsigned char *start = PyMem_Realloc(in_scratch ? NULL : w->start, room);
+    if (start == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (in_scratch) {
+        memcpy(start, w->scratch, own);
+    }
+    w->start = start;
+    w->next = start + own;
+    w->end = start + room;
+    return 0;
+}
+
+int
+fmp_segments_append(struct fmp_wire_segments *s, const struct fmp_wire_segment *segment)
+{
+    if (s->count == s->room) {
+        size_t room = s->room ? s->room * 2 : 8;
+        struct fmp_wire_segment *list = PyMem_Realloc(s->list, room * sizeof *list);
+        if (list == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        s->list = list;
+        s->room = room;
+    }
+    s->list[s->count++] = *segment;
+    return 0;
+}
+
+int
+fmp_writer_add_view(struct fmp_wire_writer *w, size_t pad, Py_buffer *view)
+{
+    struct fmp_wire_segment segment = {.at = fmp_writer_own(w), .pad = pad, .view = *view};
+    if (fmp_segments_append(&w->segments, &segment) < 0) {
+        PyBuffer_Release(view);
+        return -1;
+    }
+    w->segment_bytes += pad + (size_t)view->len;
+    return 0;
+}
+
+static void
+release_segments(struct fmp_wire_segments *s)
+{
+    while (s->count > 0) {
+        PyBuffer_Release(&s->list[--s->count].view);
+    }
+}
+
+void
+fmp_writer_clear(struct fmp_wire_writer *w)
+{
+    if (w->segments.count != 0 || w->buffers.count != 0) {
+        release_segments(&w->segments);
+        release_segments(&w->buffers);
+    }
+    w->segment_bytes = 0;
+    w->next = w->start;
+    if (w->seen.count != 0) {
+        fmp_seen_clear(&w->seen);
+    }
+}
+
+void
+fmp_wire_reset(struct fmp_wire_writer *w)
+{
+    fmp_writer_clear(w);
+    if (FMP_UNLIKELY(w->end - w->start > KEEP_BYTES)) {
+        PyMem_Free(w->start);
+        w->start = w->next = w->scratch;
+        w->end = w->scratch + FMP_WIRE_SCRATCH;
+        fmp_wire_forget_pickler(w); /* its memo has grown as well */
+    }
+    w->busy = false;
+}
+
+size_t
+fmp_wire_size(const struct fmp_wire_writer *w)
+{
+    return fmp_writer_own(w) + w->segment_bytes;
+}
+
+void
+fmp_wire_copy(const struct fmp_wire_writer *w, void *dst)
+{
+    unsigned char *to = dst;
+    size_t done = 0;
+    for (size_t i = 0; i < w->segments.count; i++) {
+        const struct fmp_wire_segment *s = &w->segments.list[i];
+        memcpy(to, w->start + done, s->at - done);
+        to += s->at - done;
+        done = s->at;
+        memset(to, 0, s->pad);
+        to += s->pad;
+        memcpy(to, s->view.buf, (size_t)s->view.len);
+        to += s->view.len;
+    }
+    memcpy(to, w->start + done, fmp_writer_own(w) - done);
+}
