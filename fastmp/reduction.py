@@ -1,0 +1,50 @@
+"""How objects travel: the pickler of every fastmp message, and the standard library's tools beside it.
+
+What is registered here is known to the standard library's `ForkingPickler`, and the other way round: both look into one
+table, so that a reducer registered by any library, before or after it met fastmp, is honoured by both.
+
+The C core (`csrc/wire/pickle.c`) makes a `ForkingPickler` for whatever is not plain data, with protocol 5 and a
+`buffer_callback` of its own.
+"""
+
+from multiprocessing import reduction as _reduction
+from multiprocessing.reduction import (
+    HAVE_SEND_HANDLE,
+    AbstractReducer,
+    DupFd,
+    recv_handle,
+    recvfds,
+    send_handle,
+    sendfds,
+)
+from typing import Any
+
+__all__ = [
+    "HAVE_SEND_HANDLE",
+    "AbstractReducer",
+    "DupFd",
+    "ForkingPickler",
+    "dump",
+    "recv_handle",
+    "recvfds",
+    "register",
+    "send_handle",
+    "sendfds",
+]
+
+
+class ForkingPickler(_reduction.ForkingPickler):
+    """The standard library's `ForkingPickler` as fastmp's messages use it.
+
+    `ForkingPickler(file, protocol, fix_imports, buffer_callback)`: the arguments of `pickle.Pickler`, by position.
+    """
+
+
+def register(type: type, reduce: Any) -> None:
+    """Register a reducer for `type`: for fastmp's messages and for the standard library's."""
+    ForkingPickler.register(type, reduce)
+
+
+def dump(obj: object, file: Any, protocol: int | None = None) -> None:
+    """Pickle `obj` to `file` with `ForkingPickler`; `protocol` defaults to pickle's."""
+    ForkingPickler(file, protocol).dump(obj)
