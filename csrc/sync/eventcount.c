@@ -34,8 +34,8 @@ seq_half(struct fmp_ec_shm *ec)
 #endif
 }
 
-static bool
-many_cpus(void)
+bool
+fmp_spin_helps(void)
 {
     static _Atomic int cpus; /* relaxed: whoever computes it gets the same */
     int n = fmp_load_relaxed(&cpus);
@@ -50,7 +50,7 @@ bool
 fmp_spin_until(fmp_ec_ready_fn ready, void *ctx, struct fmp_spin *spin)
 {
     unsigned part = spin->failures < VAIN_LIMIT ? 1 : 8;
-    for (unsigned i = many_cpus() ? 0 : SPIN_LOOKS; i < SPIN_LOOKS / part; i++) {
+    for (unsigned i = fmp_spin_helps() ? 0 : SPIN_LOOKS; i < SPIN_LOOKS / part; i++) {
         if (ready(ctx)) {
             spin->failures = 0;
             return true;

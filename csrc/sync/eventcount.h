@@ -66,6 +66,20 @@ fmp_ec_notify(struct fmp_ec_shm *ec, int n)
     }
 }
 
+/* The same after a condition made true by a sequentially consistent read-modify-write: that is the fence already. */
+FMP_INLINE void
+fmp_ec_notify_seq_cst(struct fmp_ec_shm *ec, int n)
+{
+    uint64_t word =
+        fmp_load_seq_cst(&ec->word); /* E1: after the caller's own operation. Pairs with E2 in fmp_ec_await. */
+    if (FMP_UNLIKELY((word & 0xffff) != 0)) {
+        fmp_ec_notify_slow(ec, word, n);
+    }
+}
+
+/* Is there a second core on which the other side could run while this one spins? */
+bool fmp_spin_helps(void);
+
 /* Spins, yielding the core between looks, as long as this has been worth it. True if ready. Used where the sleep is not
  * an event count's. */
 bool fmp_spin_until(fmp_ec_ready_fn ready, void *ctx, struct fmp_spin *spin);
