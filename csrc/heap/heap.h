@@ -31,7 +31,7 @@ void fmp_heap_close(struct fmp_heap *heap);
 void fmp_heap_after_fork(struct fmp_heap *heap); /* in the child: forget hints that are the parent's to use */
 
 /* A block of at least `bytes`, OWNED by this process; *off is its payload, 64-byte aligned, contents undefined.
- * -ENOSPC, -EINVAL. */
+ * -ENOSPC, -EINVAL (this process has not joined the region). */
 int fmp_heap_alloc(struct fmp_heap *heap, uint64_t bytes, fmp_off *off);
 /* A SHARED block, zeroed, with this process as its only holder. */
 int fmp_heap_alloc_shared(struct fmp_heap *heap, uint64_t bytes, enum fmp_block_kind kind, fmp_off *off);
@@ -40,25 +40,28 @@ uint64_t fmp_heap_usable(struct fmp_heap *heap, fmp_off off);
 /* An OWNED block of this process is given back. */
 void fmp_heap_free(struct fmp_heap *heap, fmp_off off);
 
-/* OWNED(me) -> TRANSIT: it is about to be named by `position` of the ring at `ring`. Call before the cell is published.
- */
+/* OWNED(me) -> TRANSIT: it is about to be named by `position` of the ring at `ring`, which lies in a SHARED block (of
+ * kind RING, or what it carries is not freed with it) and whose cell `position` is claimed already. Call before the
+ * cell is published. -EINVAL if the block is not ours. */
 int fmp_heap_send(struct fmp_heap *heap, fmp_off off, fmp_off ring, uint64_t position);
 /* TRANSIT -> OWNED(me), if the block is named by just this position of this ring: who looks after a dead consumer's
  * record may come late, when the block is in another message already. Call before the cell is emptied. -EBADMSG
  * otherwise. */
 int fmp_heap_receive(struct fmp_heap *heap, fmp_off off, fmp_off ring, uint64_t position);
-/* OWNED(me) -> SHARED with this process as holder. */
+/* OWNED(me) -> SHARED with this process as holder; usable bytes and contents stay. 0, -ENOSPC, -EINVAL. */
 int fmp_heap_share(struct fmp_heap *heap, fmp_off off);
 
-/* Holders of a SHARED block. hold: the caller itself is a holder and makes `id` one. drop: the last one frees the
- * block. Idempotent. */
+/* Holders of a SHARED block. hold: the caller itself is a holder, stays one during the call, and makes `id` one. drop:
+ * the last one frees the block; of a RING block also all that it carries. Idempotent: there is one bit per process, so
+ * a process with several handles on a block counts them itself, and drops with the last. */
 void fmp_heap_hold(struct fmp_heap *heap, fmp_off off, uint32_t id);
 void fmp_heap_drop(struct fmp_heap *heap, fmp_off off, uint32_t id);
 /* How many processes hold the block. */
 unsigned fmp_heap_holders(struct fmp_heap *heap, fmp_off off);
 
-/* All that the killed `id` held or owned is given back, then its slot is buried. Idempotent. Does nothing if the
- * process is not dead. */
+/* All that the killed `id` held or owned is given back, then its slot is buried; so it goes with all others that are
+ * marked dead. Blocks in TRANSIT are freed if no cell names them that somebody alive will read. Idempotent. Does
+ * nothing if the process is not killed; if another process is reclaiming, that one will do this one's work too. */
 void fmp_heap_reclaim(struct fmp_heap *heap, uint32_t id);
 
 /* For `fastmp doctor` and tests. */

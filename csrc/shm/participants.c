@@ -275,3 +275,17 @@ fmp_participant_in_slot(struct fmp_region *r, uint32_t slot)
     uint32_t word = fmp_load_relaxed(&slot_at(r, slot)->word), state = state_of(word);
     return state == LIVE || state == RESERVED || state == DEAD ? generation_of(word) << 12 | slot : 0;
 }
+
+uint32_t
+fmp_participant_dead_in_slot(struct fmp_region *r, uint32_t slot)
+{
+    uint32_t word = fmp_load_acquire(&slot_at(r, slot)->word); /* P8: pairs with mark_dead */
+    return state_of(word) == DEAD ? generation_of(word) << 12 | slot : 0;
+}
+
+uint32_t
+fmp_participant_slots(struct fmp_region *r)
+{
+    uint32_t next = fmp_load_relaxed(&fmp_region_header(r)->next_slot); /* relaxed: who is in a slot says its word */
+    return next < FMP_PARTICIPANTS_MAX ? next : FMP_PARTICIPANTS_MAX;
+}

@@ -1,0 +1,197 @@
+/*
+ * The holders of SHARED blocks: one bit per participant slot; see heap.h.
+ *
+ * The block is free when its last holder lets go, and "the bitmap is empty" is not one atomic read: it has 64 words. So
+ * every clear goes in four steps:
+ *
+ *   bump   the version of the state word (CAS, v -> v+1)                    H7
+ *   clear  the bit                                                          H9
+ *   scan   all words; a bit somewhere: done, another holder will see to it   H10
+ *   last   CAS the state from the value bumped to, to OWNED(me)             H11
+ *          if it fails because somebody else has bumped: scan again from his value
+ *
+ * and a hold, which only a holder may do, sets the new bit while the holder's own is set (H8). No bump is needed there.
+ *
+ * Claim: if the CAS from version v succeeds, no bit is set. Proof: order the holders of this life of the block by when
+ * they became one; all but the first were made one by an earlier holder. The scan saw every one of them gone:
+ * - The first: its bit was set before the block was SHARED, so before v was read. The scan read 0, so it read its
+ *   clear, or something later. Before that clear, in the same process (or, after its death, in the reclaimer), came a
+ *   bump, which is thus before the CAS; as the CAS found v, the bump made v or an older version.
+ * - Any other, X, made a holder by the earlier Y: Y's bump made v or an older version, by the same argument. X's bit
+ * was set by Y before Y's bump (a holder lets go last; a reclaimer comes after death). Reading v thus came after X's
+ * bit was set, and so did the scan; it read 0, so it read X's clear; and so on for those whom X made holders. Had a
+ * hold bumped *before* it sets the bit, as one might think, a scan that began in between would miss it.
+ *
+ * Two who both find the bitmap empty: the CAS is from the same value, one wins. A version never comes twice, so a late
+ * CAS cannot hit the block's next life. A late *clear* could, so a bit is cleared by one actor only: its process while
+ * it lives, and the one reclaimer of the region afterwards (reclaim.c), before the slot is given to somebody else.
+ */
+#include "base/fault.h"
+#include "heap/internal.h"
+
+static _Atomic uint64_t *
+word_of(const struct fmp_heap *heap, const struct fmp_block *block, uint32_t id)
+{
+    return (_Atomic uint64_t *)fmp_at(heap->region, fmp_bitmap_off(heap, block)) + FMP_ID_SLOT(id) / 64;
+}
+
+static uint64_t
+bit_of(uint32_t id)
+{
+    return UINT64_C(1) << FMP_ID_SLOT(id) % 64;
+}
+
+static_assert(FMP_PARTICIPANTS_MAX == FMP_BITMAP_BYTES * 8, "a bit for each slot");
+
+static void
+clear_bits(const struct fmp_heap *heap, const struct fmp_block *block, const uint32_t *ids, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        fmp_fetch_and_acq_rel(word_of(heap, block, ids[i]), ~bit_of(ids[i])); /* H9: pairs with H10 */
+    }
+}
+
+static bool
+is_empty(const struct fmp_heap *heap, const struct fmp_block *block)
+{
+    _Atomic uint64_t *word = word_of(heap, block, 0);
+    for (unsigned i = 0; i < FMP_BITMAP_WORDS; i++) {
+        if (fmp_load_acquire(&word[i]) != 0) { /* H10: pairs with H8 and H9 */
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool
+holds_any(const struct fmp_heap *heap, const struct fmp_block *block, const uint32_t *ids, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (fmp_load_acquire(word_of(heap, block, ids[i])) & bit_of(ids[i])) { /* H10: pairs with H8 */
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The new state, or the one found if it is not SHARED. */
+static uint64_t
+bump(const struct fmp_block *block)
+{
+    uint64_t state = fmp_load_relaxed(&block->shm->state);
+    while (fmp_state_phase(state) == FMP_SHARED) {
+        uint64_t next = fmp_state_next(state, FMP_SHARED, 0);
+        if (fmp_cas_acq_rel(&block->shm->state, &state, next)) { /* H7: pairs with itself */
+            return next;
+        }
+    }
+    return state;
+}
+
+/* SHARED and without holders -> OWNED(me) -> FREE. */
+static void
+free_if_unheld(struct fmp_heap *heap, const struct fmp_block *block, uint64_t state)
+{
+    uint64_t mine;
+    do {
+        if (fmp_state_phase(state) != FMP_SHARED || !is_empty(heap, block)) {
+            return;
+        }
+        FMP_FAULT("heap:unheld");
+        mine = fmp_state_next(state, FMP_OWNED, heap->region->me);
+    } while (!fmp_cas_acq_rel(&block->shm->state, &state, mine)); /* H11: pairs with H7 */
+    FMP_FAULT("heap:last");
+    if (fmp_load_relaxed(&block->shm->kind) == FMP_BLOCK_RING) {
+        fmp_reclaim_cargo(heap, block);
+    }
+    fmp_block_free(heap, block, mine);
+}
+
+void
+fmp_holders_clear(struct fmp_heap *heap, const struct fmp_block *block, const uint32_t *ids, unsigned count)
+{
+    uint64_t state = fmp_load_acquire(&block->shm->state); /* H7: as good as a bump if there is nothing to clear */
+    if (holds_any(heap, block, ids, count)) {
+        state = bump(block);
+        if (fmp_state_phase(state) != FMP_SHARED) {
+            return; /* freed by now: its next life is not ours to touch */
+        }
+        FMP_FAULT("heap:dropping");
+        clear_bits(heap, block, ids, count);
+        FMP_FAULT("heap:drop-cleared");
+    }
+    free_if_unheld(heap, block, state);
+}
+
+void
+fmp_holders_forget(struct fmp_heap *heap, const struct fmp_block *block, const uint32_t *ids, unsigned count)
+{
+    if (fmp_load_relaxed(&block->shm->has_bitmap) != 0) {
+        clear_bits(heap, block, ids, count);
+    }
+}
+
+int
+fmp_block_share(struct fmp_heap *heap, const struct fmp_block *block, enum fmp_block_kind kind)
+{
+    uint32_t me = heap->region->me;
+    uint64_t state = fmp_load_relaxed(&block->shm->state); /* relaxed: it is ours */
+    if (!fmp_state_is(state, FMP_OWNED, me)) {
+        return -EINVAL;
+    }
+    int rc = fmp_backing_bitmap(heap, block);
+    if (rc != 0) {
+        return rc;
+    }
+    fmp_store_relaxed(&block->shm->kind, (uint32_t)kind);
+    fmp_fetch_or_acq_rel(word_of(heap, block, me), bit_of(me)); /* H8: pairs with H10 */
+    FMP_FAULT("heap:held");
+    /* H6: publish kind, holder and contents. Pairs with H5 and H7. */
+    return fmp_cas_release(&block->shm->state, &state, fmp_state_next(state, FMP_SHARED, 0)) ? 0 : -EINVAL;
+}
+
+int
+fmp_heap_share(struct fmp_heap *heap, fmp_off off)
+{
+    struct fmp_block block;
+    return fmp_block_at(heap, off, &block) ? fmp_block_share(heap, &block, FMP_BLOCK_DATA) : -EINVAL;
+}
+
+static bool
+shared_block_at(const struct fmp_heap *heap, fmp_off off, struct fmp_block *block)
+{
+    return fmp_block_at(heap, off, block) &&
+           fmp_state_phase(fmp_load_acquire(&block->shm->state)) == FMP_SHARED; /* H5: pairs with H6 */
+}
+
+void
+fmp_heap_hold(struct fmp_heap *heap, fmp_off off, uint32_t id)
+{
+    struct fmp_block block;
+    if (id != 0 && shared_block_at(heap, off, &block)) {
+        fmp_fetch_or_acq_rel(word_of(heap, &block, id), bit_of(id)); /* H8: pairs with H10 */
+        FMP_FAULT("heap:hold");
+    }
+}
+
+void
+fmp_heap_drop(struct fmp_heap *heap, fmp_off off, uint32_t id)
+{
+    struct fmp_block block;
+    if (id != 0 && shared_block_at(heap, off, &block)) {
+        fmp_holders_clear(heap, &block, &id, 1);
+    }
+}
+
+unsigned
+fmp_heap_holders(struct fmp_heap *heap, fmp_off off)
+{
+    struct fmp_block block;
+    unsigned count = 0;
+    if (shared_block_at(heap, off, &block)) {
+        for (uint32_t slot = 0; slot < FMP_PARTICIPANTS_MAX; slot += 64) {
+            count += (unsigned)__builtin_popcountll(fmp_load_acquire(word_of(heap, &block, slot))); /* H10 */
+        }
+    }
+    return count;
+}

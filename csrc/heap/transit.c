@@ -1,0 +1,52 @@
+/* A block's way through a ring; see heap.h. */
+#include "base/fault.h"
+#include "heap/internal.h"
+
+int
+fmp_heap_send(struct fmp_heap *heap, fmp_off off, fmp_off ring, uint64_t position)
+{
+    struct fmp_block block;
+    if (!fmp_block_at(heap, off, &block)) {
+        return -EINVAL;
+    }
+    uint32_t me = heap->region->me;
+    uint64_t state = fmp_load_relaxed(&block.shm->state); /* relaxed: it is ours */
+    if (!fmp_state_is(state, FMP_OWNED, me)) {
+        return -EINVAL;
+    }
+    fmp_store_relaxed(&block.shm->ring, ring);
+    fmp_store_relaxed(&block.shm->position, position);
+    FMP_FAULT("heap:sending");
+    /* H3: publish the payload and where it is named. Pairs with H4 in fmp_heap_receive and H5 in the sweep. */
+    if (!fmp_cas_release(&block.shm->state, &state, fmp_state_next(state, FMP_TRANSIT, me))) {
+        return -EINVAL;
+    }
+    FMP_FAULT("heap:transit");
+    fmp_hints_sent(heap, &block);
+    return 0;
+}
+
+static bool
+is_named_at(const struct fmp_block *block, fmp_off ring, uint64_t position)
+{
+    return fmp_load_relaxed(&block->shm->ring) == ring && fmp_load_relaxed(&block->shm->position) == position;
+}
+
+int
+fmp_heap_receive(struct fmp_heap *heap, fmp_off off, fmp_off ring, uint64_t position)
+{
+    struct fmp_block block;
+    if (heap->region->me == 0 || !fmp_block_at(heap, off, &block)) {
+        return -EBADMSG;
+    }
+    uint64_t state = fmp_load_acquire(&block.shm->state); /* H4: pairs with H3 in fmp_heap_send */
+    if (fmp_state_phase(state) != FMP_TRANSIT || !is_named_at(&block, ring, position)) {
+        return -EBADMSG;
+    }
+    /* H4: fails if it is in another message since we looked, or if two cells name it. */
+    if (!fmp_cas_acquire(&block.shm->state, &state, fmp_state_next(state, FMP_OWNED, heap->region->me))) {
+        return -EBADMSG;
+    }
+    FMP_FAULT("heap:received");
+    return 0;
+}
