@@ -34,9 +34,8 @@ is_among(const struct dead *dead, uint32_t id)
 static void
 find_dead(struct fmp_region *r, struct dead *dead)
 {
-    uint32_t slots = fmp_participant_slots(r);
     dead->count = 0;
-    for (uint32_t slot = 0; slot < slots && dead->count < DEAD_PER_SWEEP; slot++) {
+    for (uint32_t slot = 0; slot < FMP_PARTICIPANTS_MAX && dead->count < DEAD_PER_SWEEP; slot++) {
         uint32_t id = fmp_participant_dead_in_slot(r, slot);
         if (id != 0) {
             dead->ids[dead->count++] = id;

@@ -91,7 +91,8 @@ fmp_participant_reserve(struct fmp_region *r)
         /* relaxed: a hint where to look, nothing hangs on it */
         uint32_t slot = fmp_fetch_add_relaxed(&h->next_slot, 1) % FMP_PARTICIPANTS_MAX;
         uint64_t off = FMP_PARTICIPANTS_OFF + slot * sizeof(struct fmp_participant_shm);
-        if (slot % 64 == 0 && sys_reserve_pages(r->fd, off, 4096) != 0) {
+        /* Always: who had this page's first slot may have failed here, or be slower than we are. */
+        if (sys_reserve_pages(r->fd, off, sizeof(struct fmp_participant_shm)) != 0) {
             return 0;
         }
         uint32_t id = try_reserve(r, slot);
@@ -269,9 +270,20 @@ fmp_participant_bury(struct fmp_region *r, uint32_t id)
     fmp_cas_release(&slot_of(r, id)->word, &word, word_of(FMP_ID_GENERATION(id), KILLED));
 }
 
+/* Slots from this number on were never reserved: their pages need not exist. */
+static uint32_t
+slots_in_use(struct fmp_region *r)
+{
+    uint32_t next = fmp_load_relaxed(&fmp_region_header(r)->next_slot); /* relaxed: who is in a slot says its word */
+    return next < FMP_PARTICIPANTS_MAX ? next : FMP_PARTICIPANTS_MAX;
+}
+
 uint32_t
 fmp_participant_in_slot(struct fmp_region *r, uint32_t slot)
 {
+    if (slot >= slots_in_use(r)) {
+        return 0;
+    }
     uint32_t word = fmp_load_relaxed(&slot_at(r, slot)->word), state = state_of(word);
     return state == LIVE || state == RESERVED || state == DEAD ? generation_of(word) << 12 | slot : 0;
 }
@@ -279,13 +291,9 @@ fmp_participant_in_slot(struct fmp_region *r, uint32_t slot)
 uint32_t
 fmp_participant_dead_in_slot(struct fmp_region *r, uint32_t slot)
 {
+    if (slot >= slots_in_use(r)) {
+        return 0;
+    }
     uint32_t word = fmp_load_acquire(&slot_at(r, slot)->word); /* P8: pairs with mark_dead */
     return state_of(word) == DEAD ? generation_of(word) << 12 | slot : 0;
-}
-
-uint32_t
-fmp_participant_slots(struct fmp_region *r)
-{
-    uint32_t next = fmp_load_relaxed(&fmp_region_header(r)->next_slot); /* relaxed: who is in a slot says its word */
-    return next < FMP_PARTICIPANTS_MAX ? next : FMP_PARTICIPANTS_MAX;
 }

@@ -64,8 +64,6 @@ pid_t fmp_participant_pid(struct fmp_region *r, uint32_t id);
  * one that died in between. */
 bool fmp_participant_mark_dead(struct fmp_region *r, uint32_t id);
 void fmp_participant_bury(struct fmp_region *r, uint32_t id);
-/* Slots below this number have been in use: those from there on need not be looked at, nor do their pages exist. */
-uint32_t fmp_participant_slots(struct fmp_region *r);
 /* The identity in slot `slot` if it is marked dead and not yet buried, else 0. */
 uint32_t fmp_participant_dead_in_slot(struct fmp_region *r, uint32_t slot);
 /* The identity in slot `slot` if it is LIVE, RESERVED or DEAD, else 0: for a sweep over all slots. */
