@@ -8,7 +8,13 @@
 #include "pyrt/runtime.h"
 
 /* X(unit) for each unit, in the order of registration. */
-#define FMP_PY_UNITS(X) X(queue) X(block) X(codec)
+#define FMP_PY_UNITS(X) \
+    X(queue)            \
+    X(block)            \
+    X(codec)            \
+    X(job)              \
+    X(future)           \
+    X(crew)
 
 #define FMP_PY_DECLARE(unit) int fmp_py_register_##unit(PyObject *module);
 FMP_PY_UNITS(FMP_PY_DECLARE)

@@ -71,7 +71,7 @@ static bool
 is_abandoned(struct fmp_ring *ring, struct fmp_cell_shm *cell)
 {
     uint64_t state = fmp_load_acquire(&cell->state); /* R4 */
-    return is_held(state) && owner_is_dead(ring, fmp_cell_owner(state));
+    return is_held(state) && !ring->bystander && owner_is_dead(ring, fmp_cell_owner(state));
 }
 
 static struct fmp_cell_shm *

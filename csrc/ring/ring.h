@@ -60,6 +60,7 @@ struct fmp_ring {
      * worker). May be NULL. */
     void (*on_dead)(void *ctx, uint32_t owner, bool was_taken, uint64_t position, const struct fmp_record *record);
     void *on_dead_ctx;
+    bool bystander; /* this process never recovers cells: somebody else has to see them first */
     /* The owner last asked about, until when he is not asked about again, and whether he was found dead. */
     uint32_t suspect;
     bool suspect_is_dead;

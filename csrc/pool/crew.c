@@ -1,0 +1,216 @@
+/* The parent's half of a pool: jobs, pumping, waiting, lost tasks; see crew.h. */
+#include "pool/crew.h"
+
+#include <string.h>
+#include <sys/wait.h>
+
+#include "sys/clock.h"
+
+/* How often a thread that waits for results looks whether a worker has ended: a lost task is told well within 100 ms.
+ */
+#define LOOK_NS (40 * FMP_NS_PER_MS)
+
+/* ---- the job table: id = generation << 32 | place ---- */
+
+static int
+grow_jobs(struct fmp_crew *crew)
+{
+    uint32_t room = crew->job_room == 0 ? 64 : crew->job_room * 2;
+    struct fmp_job **jobs = PyMem_Realloc(crew->jobs, room * sizeof *jobs);
+    crew->jobs = jobs != NULL ? jobs : crew->jobs;
+    uint32_t *generations = PyMem_Realloc(crew->job_generations, room * sizeof *generations);
+    crew->job_generations = generations != NULL ? generations : crew->job_generations;
+    uint32_t *places = PyMem_Realloc(crew->free_jobs, room * sizeof *places);
+    crew->free_jobs = places != NULL ? places : crew->free_jobs;
+    if (jobs == NULL || generations == NULL || places == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (uint32_t i = room; i-- > crew->job_room;) {
+        jobs[i] = NULL;
+        generations[i] = 1;
+        places[crew->free_count++] = i;
+    }
+    crew->job_room = room;
+    return 0;
+}
+
+uint64_t
+fmp_crew_add_job(struct fmp_crew *crew, struct fmp_job *job)
+{
+    if (crew->free_count == 0 && grow_jobs(crew) < 0) {
+        return 0;
+    }
+    uint32_t place = crew->free_jobs[--crew->free_count];
+    crew->jobs[place] = (struct fmp_job *)Py_NewRef((PyObject *)job);
+    crew->job_count++;
+    job->id = (uint64_t)crew->job_generations[place] << 32 | place;
+    if (job->crew == NULL) {
+        job->crew = (struct fmp_crew *)Py_NewRef((PyObject *)crew);
+    }
+    return job->id;
+}
+
+struct fmp_job *
+fmp_crew_job(struct fmp_crew *crew, uint64_t id)
+{
+    uint32_t place = (uint32_t)id;
+    if (place >= crew->job_room || crew->job_generations[place] != id >> 32) {
+        return NULL;
+    }
+    return crew->jobs[place];
+}
+
+void
+fmp_crew_forget_job(struct fmp_crew *crew, uint64_t id)
+{
+    struct fmp_job *job = fmp_crew_job(crew, id);
+    if (job == NULL) {
+        return;
+    }
+    uint32_t place = (uint32_t)id;
+    crew->jobs[place] = NULL;
+    crew->job_generations[place]++;
+    crew->free_jobs[crew->free_count++] = place;
+    crew->job_count--;
+    Py_CLEAR(job->function);
+    Py_DECREF(job);
+}
+
+/* ---- pumping ---- */
+
+static void
+take_result(struct fmp_crew *crew, struct fmp_message *m)
+{
+    struct fmp_task_head head;
+    memcpy(&head, m->head, sizeof head);
+    enum fmp_result_kind kind = m->tag;
+    PyObject *value = fmp_message_decode(crew->results.space, m);
+    if (value == NULL) { /* a result or an exception that cannot be unpickled is that task's error, and nobody else's */
+        kind = FMP_RESULT_ERROR;
+        value = fmp_take_exception();
+    }
+    crew->in_flight--;
+    fmp_crew_deliver(crew, &head, kind, value);
+}
+
+int
+fmp_crew_pump(struct fmp_crew *crew)
+{
+    struct fmp_message m;
+    for (unsigned n = 0;; n++) {
+        int rc = fmp_message_pop(&crew->results, &m);
+        if (rc == 0) {
+            take_result(crew, &m);
+        } else if (rc != -EAGAIN) {
+            fmp_py_raise(rc, "a damaged result was dropped");
+            return -1;
+        }
+        if (crew->feeds != NULL && (rc != 0 || n % 16 == 0) && fmp_crew_feed(crew) < 0) {
+            return -1;
+        }
+        if (rc != 0) {
+            return 0;
+        }
+        if (n % 4096 == 4095 && PyErr_CheckSignals() < 0) {
+            return -1;
+        }
+    }
+}
+
+/* ---- waiting ---- */
+
+struct look {
+    struct fmp_crew *crew;
+    struct fmp_job *job;
+    uint64_t pokes; /* when the wait began */
+};
+
+static bool
+something_happened(void *ctx)
+{
+    struct look *look = ctx;
+    return fmp_ring_may_pop(&look->crew->results.ring) || look->crew->pokes != look->pokes ||
+           (look->job != NULL && look->job->done);
+}
+
+/* Has one of the workers ended? It is not reaped here. */
+static bool
+a_worker_ended(struct fmp_crew *crew)
+{
+    for (uint32_t i = 0; i < crew->max_workers; i++) {
+        siginfo_t info = {0};
+        if (crew->pids[i] != 0 &&
+            (waitid(P_PID, (id_t)crew->pids[i], &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int
+look_after_workers(struct fmp_crew *crew)
+{
+    if (crew->maintain == NULL || !a_worker_ended(crew)) {
+        return 0;
+    }
+    PyObject *maintain = Py_NewRef(crew->maintain);
+    PyObject *result = PyObject_CallNoArgs(maintain);
+    Py_DECREF(maintain);
+    Py_XDECREF(result);
+    return result != NULL ? 0 : -1;
+}
+
+/* One sleep; looks after the workers when it was in vain. FMP_PY_READY, FMP_PY_TIMEOUT (of the slice), FMP_PY_ERROR. */
+static int
+sleep_once(struct fmp_crew *crew, struct fmp_job *job, uint64_t deadline_ns, uint64_t pokes)
+{
+    struct look look = {.crew = crew, .job = job, .pokes = pokes};
+    uint64_t slice_end = sys_slice_end_ns(deadline_ns, LOOK_NS);
+    crew->waiters++;
+    int rc = fmp_py_await(&crew->results.ring.shm->items, something_happened, &look, slice_end, &crew->spin);
+    crew->waiters--;
+    if (rc == FMP_PY_TIMEOUT && look_after_workers(crew) < 0) {
+        return FMP_PY_ERROR;
+    }
+    return rc;
+}
+
+int
+fmp_crew_wait(struct fmp_crew *crew, struct fmp_job *job, uint64_t deadline_ns)
+{
+    for (;;) {
+        uint64_t pokes = crew->pokes;
+        if (fmp_crew_pump(crew) < 0) {
+            return FMP_PY_ERROR;
+        }
+        if (job != NULL && job->done) {
+            return FMP_PY_READY;
+        }
+        int rc = sleep_once(crew, job, deadline_ns, pokes);
+        if (rc == FMP_PY_ERROR || (rc == FMP_PY_READY && job == NULL)) {
+            return rc;
+        }
+        if (rc == FMP_PY_TIMEOUT && deadline_ns != FMP_NEVER && sys_now_ns() >= deadline_ns) {
+            return job != NULL && job->done ? FMP_PY_READY : FMP_PY_TIMEOUT;
+        }
+    }
+}
+
+void
+fmp_crew_poke(struct fmp_crew *crew)
+{
+    crew->pokes++;
+    fmp_ec_notify(&crew->results.ring.shm->items, INT32_MAX);
+}
+
+int
+fmp_crew_ask_for_helper(struct fmp_crew *crew)
+{
+    if (crew->need_helper == NULL || crew->fork_generation != fmp_fork_generation) {
+        return 0;
+    }
+    PyObject *result = PyObject_CallNoArgs(crew->need_helper);
+    Py_XDECREF(result);
+    return result != NULL ? 0 : -1;
+}

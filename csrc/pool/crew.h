@@ -1,0 +1,107 @@
+/*
+ * The parent's half of a pool: sends tasks, takes results, knows the workers. The struct behind fastmp._core.Crew.
+ * Called by: py/crew.c, py/job.c, py/future.c.
+ *
+ * No thread: whoever waits for a result pumps, that is takes what results there are, whosesoever they are, and sends
+ * tasks that had to wait. A helper thread of Python pumps when nobody waits and something must go on (callbacks, more
+ * tasks than fit); fastmp/pool.py starts it when `need_helper` is called. Everything here needs the GIL, which also
+ * guards the struct.
+ */
+#ifndef FMP_POOL_CREW_H
+#define FMP_POOL_CREW_H
+
+#include "pool/job.h"
+#include "pool/layout.h"
+#include "pyrt/wait.h"
+
+struct fmp_feed;
+
+struct fmp_crew {
+    PyObject_HEAD
+    struct fmp_handle tasks_handle, results_handle, shm_handle;
+    struct fmp_channel tasks, results;
+    struct fmp_crew_shm *shm;
+    struct fmp_wire_writer *writer;
+    unsigned fork_generation; /* a forked copy is not the parent */
+    uint32_t max_workers;
+    pid_t *pids; /* of the workers by place, 0: none */
+
+    struct fmp_job **jobs; /* by the low 32 bits of the id; strong references */
+    uint32_t *job_generations, *free_jobs;
+    uint32_t job_room, free_count, job_count;
+
+    PyObject *functions; /* {callable: Function} of those that pickle by reference */
+    PyObject *last_callable, *last_function;
+    uint32_t next_function_id;
+
+    struct fmp_feed *feeds, **feeds_end; /* tasks that wait for room, in order */
+    uint32_t in_flight;                  /* sent, and the result not yet taken */
+    uint16_t *free_claims;
+    uint32_t free_claim_count;
+
+    PyObject *maintain;    /* callable or NULL: a worker has ended, see to it */
+    PyObject *need_helper; /* callable or NULL: somebody must pump while nobody waits */
+    PyObject *deferred;    /* list of done jobs whose callbacks the helper is to run */
+    struct fmp_spin spin;
+    uint32_t waiters; /* threads of this process that wait for results */
+    uint64_t pokes;   /* counts what those who wait should look at */
+    PyObject *weakrefs;
+};
+
+/* crew.c */
+/* Registers a job: its id. 0 with MemoryError. The crew holds it until it is done. */
+uint64_t fmp_crew_add_job(struct fmp_crew *crew, struct fmp_job *job);
+/* The job of this id, borrowed, or NULL if it is done or never was. */
+struct fmp_job *fmp_crew_job(struct fmp_crew *crew, uint64_t id);
+void fmp_crew_forget_job(struct fmp_crew *crew, uint64_t id);
+/* Takes all results there are and sends what waits. 0, or -1 with an exception set (of a task iterator, a signal). */
+int fmp_crew_pump(struct fmp_crew *crew);
+/* Waits until the job is done (NULL: until anything happens), pumping. FMP_PY_READY, _TIMEOUT, _ERROR. */
+int fmp_crew_wait(struct fmp_crew *crew, struct fmp_job *job, uint64_t deadline_ns);
+/* Makes every thread that waits look again. */
+void fmp_crew_poke(struct fmp_crew *crew);
+int fmp_crew_ask_for_helper(struct fmp_crew *crew);
+
+/* function.c: the Function object of a callable, borrowed from the cache or the job. NULL with what pickle raised. */
+struct fmp_function {
+    PyObject_HEAD
+    struct fmp_handle handle;
+    uint32_t id;
+};
+extern PyTypeObject *fmp_function_type;
+struct fmp_function *fmp_crew_function(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable);
+/* The worker's side: decodes the function in the block at `off`. */
+PyObject *fmp_function_load(struct fmp_space *space, fmp_off off);
+
+/* feed.c */
+/* One task: args (a tuple) and kwargs (a dict or NULL). What cannot be pickled becomes the job's error. 0, or -1 with
+ * an exception set. */
+int fmp_crew_submit(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, PyObject *args, PyObject *kwargs);
+/* Tasks for the items of `source` (a list or tuple with chunksize, or an iterator with kind MAP or STAR). */
+int fmp_crew_map(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, PyObject *source,
+                 enum fmp_task_kind kind);
+int fmp_crew_feed(struct fmp_crew *crew);
+/* Drops what waits; the jobs are not told. */
+void fmp_crew_drop_feeds(struct fmp_crew *crew);
+/* One exit token: 0, -1 with an exception. */
+int fmp_crew_send_exit(struct fmp_crew *crew);
+
+/* lost.c: what a worker that has ended had in hand. */
+/* Takes its published results, recovers its cells, and fails what it had in hand with `error`; returns how many tasks
+ * were lost, -1 with an exception. */
+Py_ssize_t fmp_crew_bury_worker(struct fmp_crew *crew, uint32_t place, PyObject *error);
+/* Fails every job with `error` and drops what waits. */
+void fmp_crew_fail_all(struct fmp_crew *crew, PyObject *error);
+
+/* deliver.c: a result (value stolen) for one chunk of a job. */
+void fmp_crew_deliver(struct fmp_crew *crew, const struct fmp_task_head *head, enum fmp_result_kind kind,
+                      PyObject *value);
+/* The current exception as an object, normalised, with its traceback; clears it. A new reference, never NULL. */
+PyObject *fmp_take_exception(void);
+
+/* worker.c: runs tasks until an exit token or `max_tasks` (0: no bound). The number run, or -1 with an exception set.
+ */
+Py_ssize_t fmp_worker_run(struct fmp_crew *crew, uint32_t place, Py_ssize_t max_tasks, PyObject *wrap_error,
+                          PyObject *wrap_unpicklable);
+
+#endif

@@ -1,0 +1,359 @@
+/*
+ * Tasks to the workers: sent at once while fewer than FMP_CREW_DEPTH are on their way, otherwise kept here, in order,
+ * until results make room. Called by: crew.c, py/crew.c.
+ */
+#include "pool/crew.h"
+
+#include <string.h>
+
+/* Work that waits: one prepared task, or the rest of a map. */
+struct fmp_feed {
+    struct fmp_feed *next;
+    struct fmp_job *job; /* a strong reference */
+    enum fmp_task_kind kind;
+    struct fmp_task_head head;
+    PyObject *source;        /* list, tuple or iterator; NULL for a prepared task */
+    Py_ssize_t position;     /* of the next item */
+    struct fmp_message task; /* only if `source` is NULL: the memory ends before it otherwise */
+};
+
+static struct fmp_feed *
+feed_new(struct fmp_job *job, enum fmp_task_kind kind, const struct fmp_task_head *head, PyObject *source)
+{
+    size_t size = source != NULL ? offsetof(struct fmp_feed, task) : sizeof(struct fmp_feed);
+    struct fmp_feed *feed = PyMem_Malloc(size);
+    if (feed == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    feed->next = NULL;
+    feed->job = (struct fmp_job *)Py_NewRef((PyObject *)job);
+    feed->kind = kind;
+    feed->head = *head;
+    feed->source = Py_XNewRef(source);
+    feed->position = 0;
+    return feed;
+}
+
+static void
+feed_free(struct fmp_feed *feed)
+{
+    Py_DECREF(feed->job);
+    Py_XDECREF(feed->source);
+    PyMem_Free(feed);
+}
+
+static void
+append(struct fmp_crew *crew, struct fmp_feed *feed)
+{
+    *crew->feeds_end = feed;
+    crew->feeds_end = &feed->next;
+}
+
+static void
+drop_first(struct fmp_crew *crew)
+{
+    struct fmp_feed *feed = crew->feeds;
+    crew->feeds = feed->next;
+    if (crew->feeds == NULL) {
+        crew->feeds_end = &crew->feeds;
+    }
+    feed_free(feed);
+}
+
+void
+fmp_crew_drop_feeds(struct fmp_crew *crew)
+{
+    while (crew->feeds != NULL) {
+        if (crew->feeds->source == NULL) {
+            fmp_message_discard(crew->tasks.space, &crew->feeds->task);
+        }
+        drop_first(crew);
+    }
+}
+
+/* A future's task gets a claim when it is sent, so that it can be cancelled as long as no worker has begun it. */
+static void
+take_claim(struct fmp_crew *crew, struct fmp_job *job, struct fmp_task_head *head)
+{
+    if (job->kind == FMP_JOB_FUTURE && crew->free_claim_count != 0) {
+        head->claim = job->claim = crew->free_claims[--crew->free_claim_count];
+        fmp_store_relaxed(&crew->shm->claims[head->claim - 1],
+                          FMP_CLAIM_PENDING); /* relaxed: published with the task */
+    }
+}
+
+/* The exception that is set becomes the result of this task. */
+static void
+fail(struct fmp_crew *crew, const struct fmp_task_head *head)
+{
+    fmp_crew_deliver(crew, head, FMP_RESULT_ERROR, fmp_take_exception());
+}
+
+/* Sends one task: 0; -1 if it could not be pickled or sent, and then the job has been told. There is room: the caller
+ * has looked. */
+static int
+send_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, struct fmp_task_head *head,
+          PyObject *payload)
+{
+    struct fmp_wire_writer *w = crew->writer;
+    crew->writer = NULL; /* a reducer may submit something itself */
+    crew->in_flight++;
+    if (w == NULL) {
+        w = fmp_wire_writer_new();
+    }
+    int rc = w != NULL ? fmp_wire_encode(w, payload) : -1;
+    if (rc == 0) {
+        take_claim(crew, job, head);
+        rc = fmp_message_send(&crew->tasks, kind, head, w);
+        if (rc == -EAGAIN) {
+            PyErr_SetString(PyExc_RuntimeError, "fastmp's task ring is full, which it cannot be");
+        }
+    }
+    if (w != NULL) {
+        fmp_wire_reset(w);
+        if (crew->writer == NULL) {
+            crew->writer = w;
+        } else {
+            fmp_wire_writer_free(w);
+        }
+    }
+    if (rc != 0) {
+        crew->in_flight--;
+        fail(crew, head);
+        return -1;
+    }
+    return 0;
+}
+
+/* Keeps one task, pickled now, for later. */
+static int
+keep_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, const struct fmp_task_head *head,
+          PyObject *payload)
+{
+    struct fmp_message m;
+    struct fmp_wire_writer *w = fmp_wire_writer_new();
+    if (w == NULL) {
+        return -1;
+    }
+    int rc = fmp_wire_encode(w, payload);
+    if (rc == 0) {
+        rc = fmp_message_prepare(crew->tasks.space, &m, kind, w);
+    }
+    fmp_wire_reset(w);
+    fmp_wire_writer_free(w);
+    if (rc != 0) {
+        fail(crew, head);
+        return 0;
+    }
+    struct fmp_feed *feed = feed_new(job, kind, head, NULL);
+    if (feed == NULL) {
+        fmp_message_discard(crew->tasks.space, &m);
+        return -1;
+    }
+    feed->task = m;
+    append(crew, feed);
+    return 0;
+}
+
+static int
+begin_job(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, struct fmp_task_head *head)
+{
+    *head = (struct fmp_task_head){.job = fmp_crew_add_job(crew, job)};
+    if (head->job == 0) {
+        return -1;
+    }
+    struct fmp_function *f = fmp_crew_function(crew, job, callable);
+    if (f == NULL) {
+        return 1; /* the exception is for the job */
+    }
+    head->function = f->handle.off;
+    head->function_id = f->id;
+    return 0;
+}
+
+int
+fmp_crew_submit(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, PyObject *args, PyObject *kwargs)
+{
+    struct fmp_task_head head;
+    int rc = begin_job(crew, job, callable, &head);
+    if (rc != 0) {
+        if (rc > 0) {
+            fail(crew, &head);
+        }
+        return rc > 0 ? 0 : -1;
+    }
+    bool has_kwargs = kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0;
+    PyObject *payload = has_kwargs ? PyTuple_Pack(2, args, kwargs) : Py_NewRef(args);
+    if (payload == NULL) {
+        return -1;
+    }
+    enum fmp_task_kind kind = has_kwargs ? FMP_TASK_CALL_KW : FMP_TASK_CALL;
+    if (crew->feeds == NULL && crew->in_flight < FMP_CREW_DEPTH) {
+        (void)send_task(crew, job, kind, &head, payload); /* the job has been told of a failure */
+        rc = 0;
+    } else {
+        rc = keep_task(crew, job, kind, &head, payload);
+    }
+    Py_DECREF(payload);
+    return rc;
+}
+
+int
+fmp_crew_map(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, PyObject *source, enum fmp_task_kind kind)
+{
+    struct fmp_task_head head;
+    int rc = begin_job(crew, job, callable, &head);
+    if (rc < 0) {
+        return -1;
+    }
+    if (rc > 0) {
+        PyObject *error = fmp_take_exception();
+        job->length = job->kind == FMP_JOB_STREAM ? 1 : job->chunksize; /* one error stands for all */
+        job->arrived = 0;
+        fmp_crew_deliver(crew, &head, FMP_RESULT_ERROR, error);
+        return 0;
+    }
+    struct fmp_feed *feed = feed_new(job, kind, &head, source);
+    if (feed == NULL) {
+        return -1;
+    }
+    append(crew, feed);
+    return fmp_crew_feed(crew);
+}
+
+/* ---- feeding ---- */
+
+/* A future cancelled before its task was sent is told now. */
+static bool
+was_cancelled(struct fmp_crew *crew, struct fmp_feed *feed)
+{
+    if (feed->job->kind != FMP_JOB_FUTURE || !feed->job->done) {
+        return false;
+    }
+    fmp_message_discard(crew->tasks.space, &feed->task);
+    fmp_crew_deliver(crew, &feed->head, FMP_RESULT_CANCELLED, Py_NewRef(Py_None));
+    return true;
+}
+
+static int
+feed_prepared(struct fmp_crew *crew, struct fmp_feed *feed)
+{
+    if (!was_cancelled(crew, feed)) {
+        take_claim(crew, feed->job, &feed->head);
+        memcpy(feed->task.head, &feed->head, sizeof feed->head);
+        int rc = fmp_message_push(&crew->tasks, &feed->task);
+        if (rc == 0) {
+            crew->in_flight++;
+        } else {
+            fmp_message_discard(crew->tasks.space, &feed->task);
+            fmp_py_raise(rc, NULL);
+            fail(crew, &feed->head);
+        }
+    }
+    drop_first(crew);
+    return 0;
+}
+
+/* The next chunk of a list or tuple. The position moves before Python code can run. */
+static int
+feed_chunk(struct fmp_crew *crew, struct fmp_feed *feed)
+{
+    Py_ssize_t size = PySequence_Fast_GET_SIZE(feed->source), length = feed->job->length;
+    Py_ssize_t start = feed->position, chunk = feed->job->chunksize;
+    struct fmp_task_head head = feed->head;
+    struct fmp_job *job = feed->job;
+    enum fmp_task_kind kind = feed->kind;
+    head.index = (uint32_t)(start / chunk);
+    feed->position = start + chunk;
+    PyObject *payload;
+    if (start >= size) { /* the caller's list has shrunk under us */
+        PyErr_SetString(PyExc_RuntimeError, "the list given to map changed its size");
+        payload = NULL;
+    } else if (chunk == 1) {
+        payload = Py_NewRef(PySequence_Fast_GET_ITEM(feed->source, start));
+    } else {
+        payload = PySequence_GetSlice(feed->source, start, start + chunk < length ? start + chunk : length);
+    }
+    Py_INCREF(job);
+    if (feed->position >= length) {
+        drop_first(crew);
+    }
+    if (payload == NULL) {
+        fail(crew, &head);
+    } else {
+        (void)send_task(crew, job, kind, &head, payload);
+        Py_DECREF(payload);
+    }
+    Py_DECREF(job);
+    return 0;
+}
+
+/* The input of a stream has ended: the number of results is known. */
+static void
+end_stream(struct fmp_crew *crew, struct fmp_job *job, Py_ssize_t length)
+{
+    job->length = length;
+    if (job->arrived >= length && !job->done) {
+        job->done = true;
+        fmp_crew_forget_job(crew, job->id);
+    }
+    fmp_crew_poke(crew);
+}
+
+/* The next item of an iterator, which may run any Python code; an exception of the iterator is the stream's last
+ * result. */
+static int
+feed_item(struct fmp_crew *crew, struct fmp_feed *feed)
+{
+    struct fmp_task_head head = feed->head;
+    struct fmp_job *job = (struct fmp_job *)Py_NewRef((PyObject *)feed->job);
+    PyObject *source = Py_NewRef(feed->source);
+    enum fmp_task_kind kind = feed->kind;
+    head.index = (uint32_t)feed->position++;
+    PyObject *item = PyIter_Next(source);
+    if (item != NULL) {
+        (void)send_task(crew, job, kind, &head, item);
+        Py_DECREF(item);
+    } else if (crew->feeds == feed) {
+        bool failed = PyErr_Occurred() != NULL;
+        drop_first(crew);
+        end_stream(crew, job, (Py_ssize_t)head.index + failed);
+        if (failed) {
+            fail(crew, &head);
+        }
+    }
+    Py_DECREF(source);
+    Py_DECREF(job);
+    return 0;
+}
+
+int
+fmp_crew_feed(struct fmp_crew *crew)
+{
+    while (crew->feeds != NULL && crew->in_flight < FMP_CREW_DEPTH) {
+        struct fmp_feed *feed = crew->feeds;
+        if (feed->source == NULL) {
+            feed_prepared(crew, feed);
+        } else if (feed->job->kind == FMP_JOB_STREAM) {
+            feed_item(crew, feed);
+        } else {
+            feed_chunk(crew, feed);
+        }
+    }
+    return 0;
+}
+
+int
+fmp_crew_send_exit(struct fmp_crew *crew)
+{
+    struct fmp_task_head head = {0};
+    struct fmp_message m = {.tag = FMP_TASK_EXIT};
+    memcpy(m.head, &head, sizeof head);
+    int rc = fmp_message_push(&crew->tasks, &m);
+    if (rc != 0) {
+        fmp_py_raise(rc, NULL);
+        return -1;
+    }
+    return 0;
+}

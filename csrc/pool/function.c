@@ -1,0 +1,95 @@
+/*
+ * Functions, sent once: a task names its function by a number and by the block in which it lies, pickled. A worker
+ * loads it when it meets the number for the first time. Called by: feed.c, worker.c.
+ *
+ * Functions and classes that pickle by reference are remembered for the life of the pool; any other callable (a
+ * partial, a bound method) may change between two calls, so it is pickled anew for each job.
+ */
+#include "pool/crew.h"
+
+PyTypeObject *fmp_function_type;
+
+/* In front of the pickled function in its block. */
+struct function_shm {
+    FMP_ALIGNED uint64_t bytes;
+};
+
+static struct fmp_function *
+function_new(struct fmp_crew *crew, PyObject *callable)
+{
+    struct fmp_wire_writer *w = fmp_wire_writer_new();
+    if (w == NULL) {
+        return NULL;
+    }
+    struct fmp_function *f = NULL;
+    if (fmp_wire_encode(w, callable) == 0) {
+        f = (struct fmp_function *)fmp_function_type->tp_alloc(fmp_function_type, 0);
+    }
+    size_t bytes = f != NULL ? fmp_wire_size(w) : 0;
+    if (f != NULL && fmp_handle_new(&f->handle, sizeof(struct function_shm) + bytes, FMP_BLOCK_OTHER) < 0) {
+        Py_CLEAR(f);
+    }
+    if (f != NULL) {
+        struct function_shm *shm = fmp_handle_at(&f->handle);
+        shm->bytes = bytes;
+        fmp_wire_copy(w, shm + 1);
+        f->id = ++crew->next_function_id;
+    }
+    fmp_wire_reset(w);
+    fmp_wire_writer_free(w);
+    return f;
+}
+
+static bool
+pickles_by_reference(PyObject *callable)
+{
+    return PyFunction_Check(callable) || PyType_Check(callable) ||
+           (PyCFunction_Check(callable) &&
+            (PyCFunction_GET_SELF(callable) == NULL || PyModule_Check(PyCFunction_GET_SELF(callable))));
+}
+
+static struct fmp_function *
+remembered(struct fmp_crew *crew, PyObject *callable)
+{
+    PyObject *f = PyDict_GetItemWithError(crew->functions, callable);
+    if (f == NULL) {
+        if (PyErr_Occurred()) {
+            return NULL;
+        }
+        f = (PyObject *)function_new(crew, callable);
+        if (f == NULL || PyDict_SetItem(crew->functions, callable, f) < 0) {
+            Py_XDECREF(f);
+            return NULL;
+        }
+        Py_DECREF(f); /* the dict keeps it */
+    }
+    Py_XSETREF(crew->last_callable, Py_NewRef(callable));
+    Py_XSETREF(crew->last_function, Py_NewRef(f));
+    return (struct fmp_function *)f;
+}
+
+struct fmp_function *
+fmp_crew_function(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable)
+{
+    if (callable == crew->last_callable) {
+        return (struct fmp_function *)crew->last_function;
+    }
+    if (pickles_by_reference(callable)) {
+        return remembered(crew, callable);
+    }
+    struct fmp_function *f = function_new(crew, callable);
+    Py_XSETREF(job->function, (PyObject *)f);
+    return f;
+}
+
+PyObject *
+fmp_function_load(struct fmp_space *space, fmp_off off)
+{
+    const struct function_shm *shm = fmp_at(&space->region, off);
+    uint64_t usable = fmp_heap_usable(space->heap, off);
+    uint64_t bytes = usable >= sizeof *shm ? shm->bytes : UINT64_MAX;
+    if (usable < sizeof *shm || bytes > usable - sizeof *shm) {
+        return fmp_py_raise(-EBADMSG, "a task names a function that is not there");
+    }
+    return fmp_wire_decode(shm + 1, bytes, NULL);
+}

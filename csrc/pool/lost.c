@@ -1,0 +1,118 @@
+/*
+ * What a worker that has ended had in hand. Called by: py/crew.c, when fastmp/pool.py or the executor has reaped the
+ * worker.
+ *
+ * A task is in one of three places: in its cell (TAKEN by the dead worker), in the worker's line (busy), or its result
+ * is in the ring. The results are taken first, so a job that is still waiting for a task found in one of the other two
+ * has lost it; found in both, it is told once, as a chunk is only counted once.
+ */
+#include "pool/crew.h"
+
+#include <string.h>
+
+struct loss {
+    struct fmp_crew *crew;
+    PyObject *error;
+    struct fmp_task_head last; /* told already */
+    Py_ssize_t count;
+};
+
+static void
+tell(struct loss *loss, const struct fmp_task_head *head)
+{
+    if (head->job == 0 || (head->job == loss->last.job && head->index == loss->last.index)) {
+        return;
+    }
+    loss->last = *head;
+    loss->crew->in_flight--;
+    if (fmp_crew_job(loss->crew, head->job) != NULL) {
+        loss->count++;
+        fmp_crew_deliver(loss->crew, head, FMP_RESULT_ERROR, Py_NewRef(loss->error));
+    }
+}
+
+/* A cell of the task ring that the dead worker had taken: its record is whole, as the parent had published it. */
+static void
+on_dead_task(void *ctx, uint32_t owner, bool was_taken, uint64_t position, const struct fmp_record *record)
+{
+    (void)owner;
+    struct loss *loss = ctx;
+    struct fmp_channel *tasks = &loss->crew->tasks;
+    if (!was_taken) {
+        return;
+    }
+    if (record->block != 0 && fmp_heap_receive(tasks->space->heap, record->block, tasks->ring_off, position) == 0) {
+        fmp_heap_free(tasks->space->heap, record->block);
+    }
+    struct fmp_task_head head;
+    memcpy(&head, record->data, sizeof head);
+    tell(loss, &head);
+}
+
+static void
+recover_tasks(struct loss *loss, uint32_t id)
+{
+    struct fmp_ring *ring = &loss->crew->tasks.ring;
+    void (*on_dead)(void *, uint32_t, bool, uint64_t, const struct fmp_record *) = ring->on_dead;
+    void *ctx = ring->on_dead_ctx;
+    ring->on_dead = on_dead_task;
+    ring->on_dead_ctx = loss;
+    fmp_ring_recover(ring, id);
+    ring->on_dead = on_dead;
+    ring->on_dead_ctx = ctx;
+}
+
+Py_ssize_t
+fmp_crew_bury_worker(struct fmp_crew *crew, uint32_t place, PyObject *error)
+{
+    struct fmp_worker_shm *line = &crew->shm->workers[place];
+    struct loss loss = {.crew = crew, .error = error};
+    uint32_t id = fmp_load_acquire(&line->id); /* W2: pairs with W3 in fmp_worker_run */
+    if (id != 0) {
+        fmp_ring_recover(&crew->results.ring, id);
+    }
+    if (fmp_crew_pump(crew) < 0) {
+        return -1;
+    }
+    if (fmp_load_acquire(&line->state) == FMP_WORKER_BUSY) { /* W2: pairs with W1 in worker.c */
+        struct fmp_task_head head = {.job = line->job, .index = line->index};
+        tell(&loss, &head);
+    }
+    if (id != 0) {
+        recover_tasks(&loss, id);
+        fmp_space_bury(crew->tasks.space, id);
+    }
+    fmp_store_relaxed(&line->state, FMP_WORKER_IDLE);
+    fmp_store_relaxed(&line->id, 0);
+    crew->pids[place] = 0;
+    return loss.count;
+}
+
+static void
+fail_job(struct fmp_crew *crew, struct fmp_job *job, PyObject *error)
+{
+    struct fmp_task_head head = {.job = job->id};
+    if (job->kind == FMP_JOB_MAP) {
+        job->arrived = (job->length + job->chunksize - 1) / job->chunksize - 1; /* this error is the last chunk */
+    } else if (job->kind == FMP_JOB_STREAM) {
+        head.index = (uint32_t)job->arrived;
+        job->length = job->arrived + 1;
+    }
+    fmp_crew_deliver(crew, &head, FMP_RESULT_ERROR, Py_NewRef(error));
+}
+
+void
+fmp_crew_fail_all(struct fmp_crew *crew, PyObject *error)
+{
+    fmp_crew_drop_feeds(crew);
+    for (uint32_t place = 0; place < crew->job_room; place++) {
+        struct fmp_job *job = crew->jobs[place];
+        if (job != NULL) {
+            Py_INCREF(job);
+            fail_job(crew, job, error);
+            Py_DECREF(job);
+        }
+    }
+    crew->in_flight = 0;
+    fmp_crew_poke(crew);
+}

@@ -1,0 +1,299 @@
+/*
+ * The worker's loop: task -> call -> result. Runs in a worker process; see layout.h for what it tells the parent.
+ * Called by: py/crew.c.
+ */
+#include "pool/crew.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "sys/clock.h"
+
+/* How often an idle worker looks whether its parent still lives. */
+#define PARENT_LOOK_NS (500 * FMP_NS_PER_MS)
+/* Functions a worker remembers; beyond it forgets all and loads again what it meets. */
+#define FUNCTIONS_MAX 256
+
+struct worker {
+    struct fmp_crew *crew;
+    struct fmp_worker_shm *line;
+    struct fmp_wire_writer *writer;
+    PyObject *functions; /* {id: callable} */
+    uint32_t last_id;
+    PyObject *last; /* borrowed from `functions` */
+    PyObject *wrap_error, *wrap_unpicklable;
+    pid_t parent;
+    struct fmp_spin spin;
+};
+
+/* Runs while the task's cell is still taken: the task is never in neither place. */
+static void
+note_task(void *ctx, const void *data)
+{
+    struct fmp_worker_shm *line = ctx;
+    struct fmp_task_head head;
+    memcpy(&head, data, sizeof head);
+    line->job = head.job;
+    line->index = head.index;
+    /* W1: job and index before busy. Pairs with W2 in fmp_crew_lost_task. */
+    fmp_store_release(&line->state, FMP_WORKER_BUSY);
+    FMP_FAULT("worker:noted");
+}
+
+/* The next task: 1, 0 if the parent is gone, -1 with an exception set. */
+static int
+next_task(struct worker *me, struct fmp_message *m)
+{
+    struct fmp_ring *ring = &me->crew->tasks.ring;
+    for (;;) {
+        int rc = fmp_message_pop(&me->crew->tasks, m);
+        if (rc == 0) {
+            return 1;
+        }
+        if (rc != -EAGAIN) {
+            fmp_py_raise(rc, NULL);
+            return -1;
+        }
+        rc = fmp_py_await(&ring->shm->items, fmp_ring_may_pop, ring, sys_now_ns() + PARENT_LOOK_NS, &me->spin);
+        if (rc == FMP_PY_ERROR) {
+            return -1;
+        }
+        if (rc == FMP_PY_TIMEOUT && getppid() != me->parent) {
+            return 0;
+        }
+    }
+}
+
+/* The function of a task, borrowed. */
+static PyObject *
+function_of(struct worker *me, const struct fmp_task_head *head)
+{
+    if (FMP_LIKELY(me->last != NULL && me->last_id == head->function_id)) {
+        return me->last;
+    }
+    PyObject *key = PyLong_FromUnsignedLong(head->function_id);
+    PyObject *f = key != NULL ? PyDict_GetItemWithError(me->functions, key) : NULL;
+    if (f == NULL && !PyErr_Occurred()) {
+        f = fmp_function_load(me->crew->tasks.space, head->function);
+        if (f != NULL) {
+            if (PyDict_GET_SIZE(me->functions) >= FUNCTIONS_MAX) {
+                PyDict_Clear(me->functions);
+            }
+            int rc = PyDict_SetItem(me->functions, key, f);
+            Py_DECREF(f);
+            f = rc == 0 ? f : NULL;
+        }
+    }
+    Py_XDECREF(key);
+    me->last = f;
+    me->last_id = head->function_id;
+    return f;
+}
+
+static PyObject *
+call_star(PyObject *f, PyObject *item)
+{
+    PyObject *args = PySequence_Tuple(item);
+    PyObject *result = args != NULL ? PyObject_Call(f, args, NULL) : NULL;
+    Py_XDECREF(args);
+    return result;
+}
+
+static PyObject *
+call_many(PyObject *f, PyObject *items, PyObject *(*call)(PyObject *, PyObject *))
+{
+    PyObject *list = PySequence_Fast(items, "a chunk is a list");
+    PyObject *results = list != NULL ? PyList_New(PySequence_Fast_GET_SIZE(list)) : NULL;
+    for (Py_ssize_t i = 0; results != NULL && i < PySequence_Fast_GET_SIZE(list); i++) {
+        PyObject *result = call(f, PySequence_Fast_GET_ITEM(list, i));
+        if (result == NULL) {
+            Py_CLEAR(results);
+        } else {
+            PyList_SET_ITEM(results, i, result);
+        }
+    }
+    Py_XDECREF(list);
+    return results;
+}
+
+static PyObject *
+call_kw(PyObject *f, PyObject *payload)
+{
+    if (!PyTuple_CheckExact(payload) || PyTuple_GET_SIZE(payload) != 2) {
+        return fmp_py_raise(-EBADMSG, "a damaged task");
+    }
+    return PyObject_Call(f, PyTuple_GET_ITEM(payload, 0), PyTuple_GET_ITEM(payload, 1));
+}
+
+static PyObject *
+call(PyObject *f, uint32_t kind, PyObject *payload)
+{
+    switch (kind) {
+    case FMP_TASK_CALL:
+        return PyTuple_CheckExact(payload) ? PyObject_Call(f, payload, NULL) : call_star(f, payload);
+    case FMP_TASK_CALL_KW:
+        return call_kw(f, payload);
+    case FMP_TASK_MAP:
+        return PyObject_CallOneArg(f, payload);
+    case FMP_TASK_STAR:
+        return call_star(f, payload);
+    case FMP_TASK_MAP_MANY:
+        return call_many(f, payload, PyObject_CallOneArg);
+    case FMP_TASK_STAR_MANY:
+        return call_many(f, payload, call_star);
+    default:
+        return fmp_py_raise(-EBADMSG, "a task of an unknown kind");
+    }
+}
+
+/* Has the parent cancelled the task before we began? */
+static bool
+is_cancelled(struct worker *me, uint32_t claim)
+{
+    if (claim == 0 || claim > FMP_CREW_DEPTH) {
+        return false;
+    }
+    uint8_t pending = FMP_CLAIM_PENDING;
+    /* relaxed: one CAS decides between worker and parent, and publishes nothing else */
+    return !fmp_cas_relaxed(&me->crew->shm->claims[claim - 1], &pending, FMP_CLAIM_RUNNING);
+}
+
+static PyObject *
+run_task(struct worker *me, struct fmp_message *m, const struct fmp_task_head *head)
+{
+    PyObject *payload = fmp_message_decode(me->crew->tasks.space, m);
+    PyObject *f = payload != NULL ? function_of(me, head) : NULL;
+    PyObject *result = NULL;
+    if (f != NULL) {
+        Py_INCREF(f);
+        result = call(f, m->tag, payload);
+        Py_DECREF(f);
+    }
+    Py_XDECREF(payload);
+    return result;
+}
+
+static int
+send_encoded(struct worker *me, enum fmp_result_kind kind, const struct fmp_task_head *head)
+{
+    struct fmp_ring *ring = &me->crew->results.ring;
+    for (;;) {
+        int rc = fmp_message_send(&me->crew->results, kind, head, me->writer);
+        if (rc != -EAGAIN) {
+            return rc;
+        }
+        /* There is room, but the parent is still emptying the cell. */
+        if (fmp_py_await(&ring->shm->space, fmp_ring_may_push, ring, FMP_NEVER, &me->spin) < 0) {
+            return -1;
+        }
+    }
+}
+
+static int
+send(struct worker *me, enum fmp_result_kind kind, const struct fmp_task_head *head, PyObject *value)
+{
+    int rc = fmp_wire_encode(me->writer, value);
+    if (rc == 0) {
+        rc = send_encoded(me, kind, head);
+    }
+    fmp_wire_reset(me->writer);
+    return rc;
+}
+
+/* Sends the exception that is set as the task's result. What `value` (may be NULL) could not be sent as is told to
+ * wrap_unpicklable. */
+static int
+send_error(struct worker *me, const struct fmp_task_head *head, PyObject *value)
+{
+    PyObject *exc = fmp_take_exception();
+    PyObject *wrapped = value == NULL ? PyObject_CallOneArg(me->wrap_error, exc)
+                                      : PyObject_CallFunctionObjArgs(me->wrap_unpicklable, exc, value, NULL);
+    Py_DECREF(exc);
+    if (wrapped == NULL) {
+        return -1; /* the wrapper let the exception through: the worker ends with it */
+    }
+    int rc = send(me, FMP_RESULT_ERROR, head, wrapped);
+    if (rc != 0 && value == NULL) {
+        rc = send_error(me, head, wrapped); /* an exception that cannot be pickled */
+    }
+    Py_DECREF(wrapped);
+    return rc;
+}
+
+/* Runs one task and sends its result. 0, or -1 with an exception set: the worker ends. */
+static int
+do_task(struct worker *me, struct fmp_message *m)
+{
+    struct fmp_task_head head;
+    memcpy(&head, m->head, sizeof head);
+    if (FMP_UNLIKELY(is_cancelled(me, head.claim))) {
+        fmp_message_discard(me->crew->tasks.space, m);
+        return send(me, FMP_RESULT_CANCELLED, &head, Py_None);
+    }
+    PyObject *result = run_task(me, m, &head);
+    if (result == NULL) {
+        return send_error(me, &head, NULL);
+    }
+    int rc = send(me, FMP_RESULT_VALUE, &head, result);
+    if (rc != 0) {
+        rc = send_error(me, &head, result);
+    }
+    Py_DECREF(result);
+    return rc;
+}
+
+static Py_ssize_t
+work(struct worker *me, Py_ssize_t max_tasks)
+{
+    struct fmp_message m;
+    Py_ssize_t count = 0;
+    while (max_tasks == 0 || count < max_tasks) {
+        int rc = next_task(me, &m);
+        if (rc <= 0) {
+            return rc < 0 ? -1 : count;
+        }
+        if (m.tag == FMP_TASK_EXIT) {
+            fmp_store_relaxed(&me->line->state, FMP_WORKER_IDLE);
+            return count;
+        }
+        if (do_task(me, &m) < 0) {
+            return -1; /* the line still says busy: the parent learns what was lost */
+        }
+        FMP_FAULT("worker:result-published");
+        /* relaxed: the parent looks at it only when this process has ended */
+        fmp_store_relaxed(&me->line->state, FMP_WORKER_IDLE);
+        count++;
+    }
+    return count;
+}
+
+Py_ssize_t
+fmp_worker_run(struct fmp_crew *crew, uint32_t place, Py_ssize_t max_tasks, PyObject *wrap_error,
+               PyObject *wrap_unpicklable)
+{
+    struct worker me = {
+        .crew = crew,
+        .line = &crew->shm->workers[place],
+        .writer = fmp_wire_writer_new(),
+        .functions = PyDict_New(),
+        .wrap_error = wrap_error,
+        .wrap_unpicklable = wrap_unpicklable,
+        .parent = getppid(),
+    };
+    Py_ssize_t count = -1;
+    if (me.writer != NULL && me.functions != NULL) {
+        fmp_store_relaxed(&me.line->state, FMP_WORKER_IDLE);
+        fmp_store_release(&me.line->id, fmp_space_me(crew->tasks.space)); /* W3: pairs with W2 */
+        crew->tasks.on_taken = note_task;
+        crew->tasks.on_taken_ctx = me.line;
+        /* Only the parent may recover cells here: it must learn which task a killed worker had taken. */
+        crew->tasks.ring.bystander = crew->results.ring.bystander = true;
+        count = work(&me, max_tasks);
+    }
+    Py_XDECREF(me.functions);
+    if (me.writer != NULL) {
+        fmp_wire_writer_free(me.writer);
+    }
+    return count;
+}
