@@ -16,7 +16,6 @@ fmp_py_add_type(PyObject *module, PyType_Spec *spec, PyObject *bases)
 static int
 core_exec(PyObject *module)
 {
-    (void)module; /* as long as there is no unit */
     if (fmp_runtime_start() < 0) {
         return -1;
     }

@@ -9,6 +9,7 @@
 
 /* X(unit) for each unit, in the order of registration. */
 #define FMP_PY_UNITS(X) \
+    X(process)          \
     X(queue)            \
     X(block)            \
     X(codec)            \

@@ -1,0 +1,71 @@
+/*
+ * What a Process needs of C: fork, the end of a child, descriptors of processes. Called by: fastmp/popen_fork.py.
+ */
+#include "py/types.h"
+#include "pyrt/wait.h"
+#include "sys/process.h"
+
+PyDoc_STRVAR(
+    fork_doc,
+    "fork()\n--\n\nfork(2) with the child already a participant of the shared memory. The child's pid, 0 in the "
+    "child.");
+
+static PyObject *
+process_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    pid_t pid = fmp_runtime_fork();
+    return pid < 0 ? NULL : PyLong_FromPid(pid);
+}
+
+PyDoc_STRVAR(
+    reaped_doc,
+    "reaped(pid)\n--\n\nA child of this process has been waited for: what it held in shared memory is given back.");
+
+static PyObject *
+process_reaped(PyObject *Py_UNUSED(module), PyObject *arg)
+{
+    pid_t pid = PyLong_AsPid(arg);
+    if (pid == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    fmp_runtime_reaped(pid);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(leave_doc,
+             "leave()\n--\n\nLeaves the shared memory in order, before os._exit. No object in it may be used "
+             "afterwards.");
+
+static PyObject *
+process_leave(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    fmp_runtime_leave();
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(pidfd_open_doc, "pidfd_open(pid)\n--\n\nA descriptor that polls readable when the process has ended.");
+
+static PyObject *
+process_pidfd_open(PyObject *Py_UNUSED(module), PyObject *arg)
+{
+    pid_t pid = PyLong_AsPid(arg);
+    if (pid == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    int fd = sys_pidfd_open(pid);
+    return fd < 0 ? fmp_py_raise(fd, NULL) : PyLong_FromLong(fd);
+}
+
+static PyMethodDef process_functions[] = {
+    {"fork", process_fork, METH_NOARGS, fork_doc},
+    {"reaped", process_reaped, METH_O, reaped_doc},
+    {"leave", process_leave, METH_NOARGS, leave_doc},
+    {"pidfd_open", process_pidfd_open, METH_O, pidfd_open_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+fmp_py_register_process(PyObject *module)
+{
+    return PyModule_AddFunctions(module, process_functions);
+}
