@@ -1,0 +1,50 @@
+"""What fastmp raises and warns of beyond the standard library's own exceptions.
+
+Called by: the pool and the executor (`WorkerDied`), every lock (`OwnerDied`).
+"""
+
+import signal
+
+__all__ = ["OwnerDied", "WorkerDied"]
+
+
+class OwnerDied(RuntimeWarning):
+    """A lock was taken over from a process that was killed while it held it.
+
+    What the lock guards may be half changed. ``warnings.simplefilter("error", fastmp.OwnerDied)`` makes it an error.
+    """
+
+
+class WorkerDied(RuntimeError):
+    """A worker process ended in the middle of a task; that task has no result.
+
+    :param pid: the worker's process id
+    :param exitcode: as `Process.exitcode`: -N for signal N; None if it is not known
+    :param task: what it was doing, in words
+    """
+
+    def __init__(self, pid: int, exitcode: int | None, task: str) -> None:
+        super().__init__(pid, exitcode, task)
+        self.pid = pid
+        self.exitcode = exitcode
+        self.task = task
+
+    @property
+    def signal(self) -> int | None:
+        """The number of the signal that killed the worker, or None if it ended by itself."""
+        return -self.exitcode if self.exitcode is not None and self.exitcode < 0 else None
+
+    def __str__(self) -> str:
+        return f"worker process {self.pid} {_ending(self.exitcode)} in {self.task}"
+
+
+def _ending(exitcode: int | None) -> str:
+    """How a process ended, in words."""
+    if exitcode is None:
+        return "ended"
+    if exitcode >= 0:
+        return f"ended with exit code {exitcode}"
+    try:
+        return f"was killed by {signal.Signals(-exitcode).name}"
+    except ValueError:
+        return f"was killed by signal {-exitcode}"

@@ -1,0 +1,210 @@
+"""`install`: fastmp's classes in the place of the standard library's, for every library in the process; and back.
+
+The one file that changes other modules. Called by: users, `_fastmp_bootstrap`, `%load_ext fastmp`. What is replaced:
+
+- every name in the `__all__` of a fastmp module of `MIRRORS` that its standard counterpart has too: the standard
+  contexts import from there whenever they make something, so that contexts and functions taken before are reached;
+- the contexts, and the class attributes through which standard contexts and process objects make a child;
+- the functions of `multiprocessing` itself, which are bound methods of the default context;
+- the copies that others keep: `concurrent.futures.ProcessPoolExecutor`, and the Pool of `SyncManager`.
+
+A class that a library has imported by name before `install()` stays what it was; ThreadPool among them keeps working.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+__all__ = ["install", "installed", "uninstall"]
+
+MIRRORS = (
+    "multiprocessing.connection",
+    "multiprocessing.synchronize",
+    "multiprocessing.sharedctypes",
+    "multiprocessing.queues",
+    "multiprocessing.pool",
+    "concurrent.futures.process",
+)
+CONTEXTS = (
+    "Process",
+    "ForkProcess",
+    "SpawnProcess",
+    "ForkServerProcess",
+    "DefaultContext",
+    "ForkContext",
+    "SpawnContext",
+    "ForkServerContext",
+    "_default_context",
+)
+POOL_MODULES = ("multiprocessing.pool", "fastmp.pool")
+ABSENT = object()
+
+_lock = threading.RLock()
+_changes: list[_Change] = []
+
+
+class _Change:
+    """One attribute or dictionary entry that holds fastmp's object instead of the standard one."""
+
+    def __init__(self, owner: Any, name: str, new: Any) -> None:
+        self.owner = owner
+        self.name = name
+        self.new = new
+        self.old = self._now()
+
+    def apply(self) -> None:
+        """Put the new object there."""
+        self._set(self.new)
+
+    def undo(self) -> None:
+        """Put the old object back, unless somebody has put a third one there since."""
+        if self._now() is self.new:
+            self._set(self.old)
+
+    def _now(self) -> Any:
+        """What is there, not bound: class attributes may be static methods."""
+        place = self.owner if isinstance(self.owner, MutableMapping) else vars(self.owner)
+        return place.get(self.name, ABSENT)
+
+    def _set(self, value: Any) -> None:
+        if isinstance(self.owner, MutableMapping):
+            self.owner[self.name] = value
+        elif value is ABSENT:
+            delattr(self.owner, self.name)
+        else:
+            setattr(self.owner, self.name, value)
+
+
+def install() -> None:
+    """Replace the internals of `multiprocessing` and `concurrent.futures` in place; a second call does nothing.
+
+    :raises ValueError: if the start method was already set to one that fastmp does not have
+    """
+    with _lock:
+        if _changes:
+            return
+        mirrors = [(import_module(name), import_module(_counterpart(name))) for name in MIRRORS]
+        _carry_start_method("multiprocessing.context", "fastmp.context")
+        try:
+            _replace_contexts()
+            _keep_thread_pools()
+            for standard, ours in mirrors:
+                _replace_public_names(standard, ours)
+            _replace_copies()
+        except BaseException:
+            uninstall()
+            raise
+
+
+def uninstall() -> None:
+    """Give every module its own objects back; does nothing if fastmp is not installed.
+
+    Objects made meanwhile keep working: they are fastmp's for good.
+    """
+    with _lock:
+        was_installed = bool(_changes)
+        while _changes:
+            _changes.pop().undo()
+        if was_installed:
+            _carry_start_method("fastmp.context", "multiprocessing.context")
+            _update_manager_pool()
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """Install for the time of a ``with`` block; inside an installation it changes nothing."""
+    with _lock:
+        outermost = not _changes
+        install()
+    try:
+        yield
+    finally:
+        if outermost:
+            uninstall()
+
+
+def replacements() -> list[tuple[Any, Any]]:
+    """Return pairs of a standard object and what stands in its place now; empty if fastmp is not installed."""
+    return [(change.old, change.new) for change in _changes if change.old is not ABSENT]
+
+
+def _counterpart(name: str) -> str:
+    """Name fastmp's module for a standard one."""
+    return "fastmp." + name.removeprefix("multiprocessing.")
+
+
+def _replace(owner: Any, name: str, new: Any) -> None:
+    change = _Change(owner, name, new)
+    if change.old is not new:
+        change.apply()
+        _changes.append(change)
+
+
+def _replace_contexts() -> None:
+    package, standard, ours = map(import_module, ("multiprocessing", "multiprocessing.context", "fastmp.context"))
+    # Standard contexts and process objects that others hold make fastmp's children.
+    _replace(standard.ForkContext, "Process", ours.ForkProcess)
+    _replace(standard.DefaultContext, "Process", ours.Process)
+    _replace(standard.ForkProcess, "_Popen", vars(ours.ForkProcess)["_Popen"])
+    for method, context in ours._contexts.items():
+        _replace(standard._concrete_contexts, method, context)
+    for name in CONTEXTS:
+        _replace(standard, name, getattr(ours, name))
+    for name in package.__all__:
+        _replace(package, name, getattr(ours._default_context, name))
+
+
+def _replace_public_names(standard: ModuleType, ours: ModuleType) -> None:
+    for name in ours.__all__:
+        if hasattr(standard, name):
+            _replace(standard, name, getattr(ours, name))
+
+
+def _replace_copies() -> None:
+    process = import_module("concurrent.futures.process")
+    _replace(import_module("concurrent.futures"), "ProcessPoolExecutor", process.ProcessPoolExecutor)
+    _update_manager_pool()
+
+
+def _keep_thread_pools() -> None:
+    """Let the standard ThreadPool call its base class itself: it does so by the name that is about to be replaced."""
+    thread_pool = import_module("multiprocessing.pool").ThreadPool
+    base = thread_pool.__bases__[0]
+
+    def __init__(self: Any, processes: Any = None, initializer: Any = None, initargs: Any = ()) -> None:
+        base.__init__(self, processes, initializer, initargs)
+
+    _replace(thread_pool, "__init__", __init__)
+
+
+def _update_manager_pool() -> None:
+    """`SyncManager` has registered the Pool that was there when it was imported: register the one that is there now."""
+    managers = sys.modules.get("multiprocessing.managers")
+    registry = managers.SyncManager._registry if managers else {}
+    registered, *rest = registry.get("Pool", (None,))
+    if getattr(registered, "__module__", None) in POOL_MODULES:
+        registry["Pool"] = (import_module(POOL_MODULES[0]).Pool, *rest)
+
+
+def _carry_start_method(source: str, target: str) -> None:
+    """Set the start method that was set for one default context for the other too."""
+    actual = import_module(source)._default_context._actual_context
+    if actual is not None:
+        default = import_module(target)._default_context
+        default._actual_context = default.get_context(actual._name)
+
+
+def _new_lock() -> None:
+    """In a forked child: another thread of the parent may have held the lock."""
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_new_lock)

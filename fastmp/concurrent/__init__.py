@@ -1,0 +1,1 @@
+"""Mirrors the standard library's `concurrent` package."""

@@ -1,0 +1,224 @@
+"""Contexts: a start method, and the factory of everything that belongs to it.
+
+Each factory imports its class when it is called, as the standard library's do: `import fastmp` stays cheap, and a class
+that somebody has replaced in its module is found. Called by: `fastmp/__init__.py`, `fastmp/_install.py`, the process
+classes.
+"""
+
+from __future__ import annotations
+
+import multiprocessing.context as _standard
+from multiprocessing.context import (
+    AuthenticationError,
+    BufferTooShort,
+    ProcessError,
+    TimeoutError,
+    assert_spawning,
+    get_spawning_popen,
+    set_spawning_popen,
+)
+from typing import TYPE_CHECKING, Any
+
+from .process import ForkProcess, ForkServerProcess, Process, SpawnProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from . import connection, pool, queues, synchronize
+
+__all__ = [
+    "AuthenticationError",
+    "BaseContext",
+    "BufferTooShort",
+    "DefaultContext",
+    "ForkContext",
+    "ForkProcess",
+    "ForkServerContext",
+    "ForkServerProcess",
+    "Process",
+    "ProcessError",
+    "SpawnContext",
+    "SpawnProcess",
+    "TimeoutError",
+    "assert_spawning",
+    "get_spawning_popen",
+    "set_spawning_popen",
+]
+
+
+class BaseContext(_standard.BaseContext):
+    """The factories. What is not here (logging, `cpu_count`, `Manager`, …) is the standard library's."""
+
+    def get_context(self, method: str | None = None) -> Any:
+        """Return this context, or that of another start method.
+
+        :raises ValueError: for a method that is unknown or not available
+        """
+        if method is None:
+            return self
+        context = _contexts.get(method)
+        if context is None:
+            return super().get_context(method)  # what other libraries have registered, or the error
+        context._check_available()
+        return context
+
+    def Pipe(self, duplex: bool = True) -> tuple[connection.Connection, connection.Connection]:
+        """Return two connected connections."""
+        from .connection import Pipe
+
+        return Pipe(duplex)
+
+    def Lock(self) -> synchronize.Lock:
+        """Return a non-recursive lock."""
+        from .synchronize import Lock
+
+        return Lock(ctx=self.get_context())
+
+    def RLock(self) -> synchronize.RLock:
+        """Return a recursive lock."""
+        from .synchronize import RLock
+
+        return RLock(ctx=self.get_context())
+
+    def Condition(self, lock: synchronize.Lock | synchronize.RLock | None = None) -> synchronize.Condition:
+        """Return a condition on `lock`, or on an RLock of its own."""
+        from .synchronize import Condition
+
+        return Condition(lock, ctx=self.get_context())
+
+    def Semaphore(self, value: int = 1) -> synchronize.Semaphore:
+        """Return a semaphore."""
+        from .synchronize import Semaphore
+
+        return Semaphore(value, ctx=self.get_context())
+
+    def BoundedSemaphore(self, value: int = 1) -> synchronize.BoundedSemaphore:
+        """Return a semaphore that cannot be released above its first value."""
+        from .synchronize import BoundedSemaphore
+
+        return BoundedSemaphore(value, ctx=self.get_context())
+
+    def Event(self) -> synchronize.Event:
+        """Return an event, not set."""
+        from .synchronize import Event
+
+        return Event(ctx=self.get_context())
+
+    def Barrier(
+        self, parties: int, action: Callable[[], object] | None = None, timeout: float | None = None
+    ) -> synchronize.Barrier:
+        """Return a barrier for so many parties."""
+        from .synchronize import Barrier
+
+        return Barrier(parties, action, timeout, ctx=self.get_context())
+
+    def Queue(self, maxsize: int = 0) -> queues.Queue[Any]:
+        """Return a queue; without `maxsize` a put never waits."""
+        from .queues import Queue
+
+        return Queue(maxsize, ctx=self.get_context())
+
+    def JoinableQueue(self, maxsize: int = 0) -> queues.JoinableQueue[Any]:
+        """Return a queue with `task_done` and `join`."""
+        from .queues import JoinableQueue
+
+        return JoinableQueue(maxsize, ctx=self.get_context())
+
+    def SimpleQueue(self) -> queues.SimpleQueue[Any]:
+        """Return a queue that has only `put`, `get`, `empty` and `close`."""
+        from .queues import SimpleQueue
+
+        return SimpleQueue(ctx=self.get_context())
+
+    def Pool(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+    ) -> pool.Pool:
+        """Return a pool of workers, as many as there are CPUs unless told."""
+        from .pool import Pool
+
+        return Pool(processes, initializer, initargs, maxtasksperchild, context=self.get_context())
+
+    def RawValue(self, typecode_or_type: Any, *args: Any) -> Any:
+        """Return a ctypes object in shared memory, without a lock."""
+        from .sharedctypes import RawValue
+
+        return RawValue(typecode_or_type, *args)
+
+    def RawArray(self, typecode_or_type: Any, size_or_initializer: Any) -> Any:
+        """Return a ctypes array in shared memory, without a lock."""
+        from .sharedctypes import RawArray
+
+        return RawArray(typecode_or_type, size_or_initializer)
+
+    def Value(self, typecode_or_type: Any, *args: Any, lock: Any = True) -> Any:
+        """Return a value in shared memory with its lock."""
+        from .sharedctypes import Value
+
+        return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
+
+    def Array(self, typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True) -> Any:
+        """Return an array in shared memory with its lock."""
+        from .sharedctypes import Array
+
+        return Array(typecode_or_type, size_or_initializer, lock=lock, ctx=self.get_context())
+
+
+class DefaultContext(_standard.DefaultContext, BaseContext):
+    """The context behind the functions of `fastmp`: its start method can be set once."""
+
+    Process = Process
+
+    def get_all_start_methods(self) -> list[str]:
+        """Return the start methods that are available, the default first."""
+        return [name for name, context in _contexts.items() if context.available]
+
+
+class ForkContext(BaseContext, _standard.ForkContext):
+    """Children are made by fork."""
+
+    available = True
+    Process = ForkProcess
+
+
+class _NotAvailable(BaseContext):
+    """A start method that fastmp does not have."""
+
+    available = False
+    _name: str
+
+    def _check_available(self) -> None:
+        raise ValueError(f"start method {self._name!r} is not available: fastmp has only 'fork'")
+
+
+class SpawnContext(_NotAvailable, _standard.SpawnContext):
+    """Fresh interpreters: not available."""
+
+    Process = SpawnProcess
+
+
+class ForkServerContext(_NotAvailable, _standard.ForkServerContext):
+    """Children of a server process: not available."""
+
+    Process = ForkServerProcess
+
+
+_contexts: dict[str, Any] = {
+    "fork": ForkContext(),
+    "spawn": SpawnContext(),
+    "forkserver": ForkServerContext(),
+}
+_default_context: Any = DefaultContext(_contexts["fork"])
+
+
+def force_start_method(method: str) -> None:
+    """Set the default start method, again if need be: a child has that of its maker."""
+    _default_context._actual_context = _contexts[method]
+
+
+def default_process_class() -> Any:
+    """Return the Process class of the default context's start method."""
+    return _default_context.get_context().Process

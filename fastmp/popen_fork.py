@@ -1,0 +1,139 @@
+"""A child made by fork, watched through a descriptor of the process itself (pidfd).
+
+Called by: `fastmp/process.py`. Invariants:
+
+- `sentinel` is readable exactly when the child has ended, whatever its own children have inherited.
+- The exit code is read before the child is reaped, so that any number of threads may ask at once.
+- The child never returns from `_run_child`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import select
+import signal
+import sys
+from contextlib import suppress
+from multiprocessing import popen_fork as _standard
+from multiprocessing import util as _util
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from . import _core
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+__all__ = ["Popen"]
+
+util: Any = _util  # its inner functions have no declared types
+
+UNKNOWN = 255  # the exit code of a child that something else has reaped, as in asyncio
+LONGEST_POLL_MS = 2**31 - 1
+# From 3.13 on a child runs the exit functions that it has registered itself.
+CHILD_RUNS_ATEXIT = sys.version_info >= (3, 13)
+
+
+class Popen(_standard.Popen):
+    """One forked child."""
+
+    pid: int
+    sentinel: int
+    returncode: int | None
+
+    def _launch(self, process_obj: BaseProcess) -> None:
+        if sys.is_finalizing():
+            raise RuntimeError("can't fork at interpreter shutdown")
+        self._parent = os.getpid()
+        parent_sentinel = _core.pidfd_open(self._parent)
+        try:
+            self.pid = _core.fork()
+            if self.pid == 0:
+                _run_child(process_obj, parent_sentinel)
+        finally:
+            os.close(parent_sentinel)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Open the sentinel of the child just made."""
+        try:
+            self.sentinel = _core.pidfd_open(self.pid)
+        except ProcessLookupError:  # it has ended and something else has reaped it
+            self.returncode = UNKNOWN
+            self.sentinel = _readable_descriptor()
+        except OSError:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            _core.reaped(self.pid)
+            raise
+        self.finalizer = util.Finalize(self, os.close, (self.sentinel,))
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """Return the exit code of a child that has ended, None for one that runs or is another process's child."""
+        if self.returncode is None and self._parent == os.getpid():
+            self._look(flag & os.WNOHANG)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait for the end, for at most so many seconds; return the exit code or None."""
+        if self.returncode is None and timeout is not None and not _readable(self.sentinel, timeout):
+            return None
+        return self.poll(0 if timeout is None else os.WNOHANG)
+
+    def _look(self, flag: int) -> None:
+        try:
+            ended = os.waitid(os.P_PIDFD, self.sentinel, os.WEXITED | os.WNOWAIT | flag)
+        except ChildProcessError:
+            # Another thread was faster, and has set the code before it reaped; or a stranger has reaped our child.
+            if self.returncode is None and _readable(self.sentinel, 0):
+                self._reap(UNKNOWN)
+            return
+        if ended is not None:
+            self._reap(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status)
+
+    def _reap(self, code: int) -> None:
+        self.returncode = code
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, self.sentinel, os.WEXITED | os.WNOHANG)
+        _core.reaped(self.pid)
+
+    def _send_signal(self, sig: int) -> None:
+        if self.returncode is not None:
+            return
+        try:
+            signal.pidfd_send_signal(self.sentinel, sig)
+        except ProcessLookupError:
+            pass
+        except OSError:
+            if self.wait(timeout=0.1) is None:
+                raise
+
+
+def _readable(fd: int, timeout: float) -> bool:
+    """Whether `fd` polls readable within `timeout` seconds."""
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    return bool(poller.poll(min(max(timeout, 0) * 1000, LONGEST_POLL_MS)))
+
+
+def _readable_descriptor() -> int:
+    """Return a descriptor that always polls readable."""
+    reader, writer = os.pipe()
+    os.close(writer)
+    return reader
+
+
+def _run_child(process_obj: Any, parent_sentinel: int) -> NoReturn:
+    """Everything that the child does, from the fork to its end."""
+    code = 1
+    try:
+        if CHILD_RUNS_ATEXIT:
+            atexit._clear()
+            atexit.register(util._exit_function)
+        code = process_obj._bootstrap(parent_sentinel=parent_sentinel)
+        if CHILD_RUNS_ATEXIT:
+            atexit._run_exitfuncs()
+            util._flush_std_streams()
+        _core.leave()
+    finally:
+        os._exit(code & 0xFF)

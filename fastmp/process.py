@@ -1,0 +1,60 @@
+"""The Process classes, one per start method, and the functions that tell who runs.
+
+The life of a process object (names, identities, daemons, `active_children`, the child's `_bootstrap`) is the standard
+library's: one registry for both, and what others patch there keeps working. Only the way in which the child is made is
+fastmp's: `fastmp/popen_fork.py`. Called by: `fastmp/context.py`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing.context as _standard
+from multiprocessing.process import BaseProcess, active_children, current_process, parent_process
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .popen_fork import Popen
+
+_inherited: Any = BaseProcess  # its inner methods have no declared types
+
+__all__ = ["BaseProcess", "active_children", "current_process", "parent_process"]
+
+
+class Process(_standard.Process):
+    """A process of the default context's start method."""
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:
+        from .context import default_process_class
+
+        return default_process_class()._Popen(process_obj)
+
+    @staticmethod
+    def _after_fork() -> None:
+        from .context import default_process_class
+
+        default_process_class()._after_fork()
+
+
+class ForkProcess(_standard.ForkProcess):
+    """A process made by fork."""
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Popen:
+        from .popen_fork import Popen
+
+        return Popen(process_obj)
+
+    @staticmethod
+    def _after_fork() -> None:
+        from .context import force_start_method
+
+        force_start_method("fork")
+        _inherited._after_fork()
+
+
+class SpawnProcess(_standard.SpawnProcess):
+    """A process in a fresh interpreter; its context says that this is not available."""
+
+
+class ForkServerProcess(_standard.ForkServerProcess):
+    """A process made by the fork server; its context says that this is not available."""
