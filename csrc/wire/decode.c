@@ -280,6 +280,7 @@ get_pair(struct reader *r, PyObject *dict, int depth)
     PyObject *value = key ? get_value(r, depth + 1) : NULL;
     int rc = value ? PyDict_SetItem(dict, key, value) : -1;
     if (FMP_UNLIKELY(rc < 0) && value != NULL && PyErr_ExceptionMatches(PyExc_TypeError)) {
+        PyErr_Clear();
         fmp_wire_damaged("a key that has no hash");
     }
     Py_XDECREF(key);

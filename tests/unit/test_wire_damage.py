@@ -1,0 +1,121 @@
+"""Damaged messages raise `pickle.UnpicklingError`: whatever they claim, nothing is read or allocated for it."""
+
+import pickle
+import struct
+import tracemalloc
+
+import pytest
+from fuzz.fuzz_wire import fuzz, with_buffers
+
+from fastmp import _core
+
+# Tags of csrc/wire/format.h.
+NONE, INT32, FLOAT, BYTES, ASCII, UCS1, UCS2, UCS4, TUPLE, LIST, DICT = 1, 6, 9, 10, 11, 12, 13, 14, 15, 16, 17
+BUFFERS, RUN = 19, 0x20
+HUGE = b"\xff" + struct.pack("<Q", 2**62)
+HUGEST = b"\xff" + struct.pack("<Q", 2**64 - 1)
+
+DAMAGED = {
+    "nothing": b"",
+    "unknown tag": b"\x00",
+    "unknown tag above the runs": b"\x30",
+    "two values": bytes([NONE, NONE]),
+    "short int": bytes([INT32, 1, 2, 3]),
+    "short float": bytes([FLOAT, 1]),
+    "no size": bytes([BYTES]),
+    "short size": bytes([BYTES, 255, 1, 2]),
+    "short bytes": bytes([BYTES, 3, 1, 2]),
+    "huge bytes": bytes([BYTES]) + HUGE,
+    "huge list": bytes([LIST]) + HUGE,
+    "huge tuple": bytes([TUPLE]) + HUGEST,
+    "huge dict": bytes([DICT]) + HUGE,
+    "huge run": bytes([RUN + 3]) + HUGE,
+    "huge text": bytes([UCS4]) + HUGEST,
+    "list that is too short": bytes([LIST, 3, NONE, NONE]),
+    "dict without a value": bytes([DICT, 1, NONE]),
+    "key without a hash": bytes([DICT, 1, LIST, 0, NONE]),
+    "key with a list inside": bytes([DICT, 1, TUPLE, 1, LIST, 0, NONE]),
+    "unknown form of a run": bytes([RUN + 5, 0]),
+    "no ascii": bytes([ASCII, 2, 65, 0x80]),
+    "long and no ascii": bytes([ASCII, 20, *b"a" * 19, 0xFF]),
+    "latin-1 that is ascii": bytes([UCS1, 2, 65, 66]),
+    "ucs2 that is latin-1": bytes([UCS2, 1, 0xE9, 0]),
+    "ucs4 that is ucs2": bytes([UCS4, 1, 0xAC, 0x20, 0, 0]),
+    "beyond unicode": bytes([UCS4, 1, 0, 0, 0x11, 0]),
+    "far beyond unicode": bytes([UCS4, 1, 0, 0, 0, 0x80]),
+    "too deep": bytes([LIST, 1] * 17 + [NONE]),
+    "endless depth": bytes([LIST, 1] * 1_000_000),
+    "buffers without a trailer": bytes([BUFFERS, 1, 2]),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damage_is_refused(name: str) -> None:
+    with pytest.raises(pickle.UnpicklingError, match="damaged message"):
+        _core.decode(DAMAGED[name])
+
+
+MESSAGES = [
+    (1, "abc", 2.5, None, True, b"xyz", {"key": [1, 300, 70000, 2**40]}),
+    list(range(50)),
+    [0.5] * 9,
+    ["é" * 3, "€" * 3, "😀" * 3, 2**64 - 1],
+]
+
+
+@pytest.mark.parametrize("obj", MESSAGES, ids=range(len(MESSAGES)))
+def test_every_cut_is_refused(obj: object) -> None:
+    message = _core.encode(obj)
+    assert _core.decode(message) == obj
+    for length in range(len(message)):
+        with pytest.raises(pickle.UnpicklingError):
+            _core.decode(message[:length])
+    with pytest.raises(pickle.UnpicklingError):
+        _core.decode(message + b"\x01")
+
+
+@pytest.mark.parametrize("name", [name for name in DAMAGED if name.startswith("huge")])
+def test_no_memory_is_taken_for_a_claim(name: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(pickle.UnpicklingError):
+            _core.decode(DAMAGED[name])
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+def with_number(index: int, number: int) -> bytearray:
+    """The message of two buffers, with another number: 0 to 3 in the table, 4 and 5 in the trailer."""
+    message = bytearray(with_buffers()[0])
+    struct.pack_into("<Q", message, len(message) - 48 + 8 * index, number)
+    return message
+
+
+@pytest.mark.parametrize("owned", [False, True])
+@pytest.mark.parametrize("index", range(6))
+@pytest.mark.parametrize("number", [2**20, 2**32, 2**63 - 1, 2**63, 2**64 - 1])
+def test_a_damaged_table_is_refused(index: int, number: int, owned: bool) -> None:
+    message = with_number(index, number)
+    with pytest.raises(pickle.UnpicklingError, match="damaged message"):
+        _core.decode(message, message if owned else None)
+
+
+def test_buffers_may_not_overlap() -> None:
+    message = with_buffers()[0]
+    (first,) = struct.unpack_from("<Q", message, len(message) - 48)
+    with pytest.raises(pickle.UnpicklingError, match="buffer"):
+        _core.decode(with_number(2, first))
+
+
+def test_more_pickle_buffers_than_there_are() -> None:
+    with pytest.raises(pickle.UnpicklingError):
+        _core.decode(b"\x12" + pickle.dumps(pickle.PickleBuffer(b"x"), 5, buffer_callback=lambda _: False))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_fuzz(seed: int) -> None:
+    counts = fuzz(seed, rounds=600)
+    assert counts.decoded > 100
+    assert counts.refused > 100
+    assert counts.left_out < counts.decoded
