@@ -98,6 +98,7 @@ int
 fmp_crew_pump(struct fmp_crew *crew)
 {
     struct fmp_message m;
+    crew->pumps++;
     for (unsigned n = 0;; n++) {
         int rc = fmp_message_pop(&crew->results, &m);
         if (rc == 0) {

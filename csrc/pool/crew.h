@@ -44,6 +44,7 @@ struct fmp_crew {
     PyObject *deferred;    /* list of done jobs whose callbacks the helper is to run */
     struct fmp_spin spin;
     uint32_t waiters; /* threads of this process that wait for results */
+    uint64_t pumps;   /* how often results were taken: the helper leaves it to others who do */
     uint64_t pokes;   /* counts what those who wait should look at */
     PyObject *weakrefs;
 };
@@ -87,9 +88,9 @@ void fmp_crew_drop_feeds(struct fmp_crew *crew);
 int fmp_crew_send_exit(struct fmp_crew *crew);
 
 /* lost.c: what a worker that has ended had in hand. */
-/* Takes its published results, recovers its cells, and fails what it had in hand with `error`; returns how many tasks
- * were lost, -1 with an exception. */
-Py_ssize_t fmp_crew_bury_worker(struct fmp_crew *crew, uint32_t place, PyObject *error);
+/* Takes its published results, recovers its cells, and fails what it had in hand with make_error(job, index); returns
+ * how many tasks were lost, -1 with an exception. */
+Py_ssize_t fmp_crew_bury_worker(struct fmp_crew *crew, uint32_t place, PyObject *make_error);
 /* Fails every job with `error` and drops what waits. */
 void fmp_crew_fail_all(struct fmp_crew *crew, PyObject *error);
 

@@ -189,6 +189,10 @@ fmp_crew_submit(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, 
         return -1;
     }
     enum fmp_task_kind kind = has_kwargs ? FMP_TASK_CALL_KW : FMP_TASK_CALL;
+    if (crew->in_flight >= FMP_CREW_DEPTH && fmp_crew_pump(crew) < 0) { /* results that are there make room */
+        Py_DECREF(payload);
+        return -1;
+    }
     if (crew->feeds == NULL && crew->in_flight < FMP_CREW_DEPTH) {
         (void)send_task(crew, job, kind, &head, payload); /* the job has been told of a failure */
         rc = 0;

@@ -12,7 +12,7 @@
 
 struct loss {
     struct fmp_crew *crew;
-    PyObject *error;
+    PyObject *make_error;
     struct fmp_task_head last; /* told already */
     Py_ssize_t count;
 };
@@ -25,9 +25,11 @@ tell(struct loss *loss, const struct fmp_task_head *head)
     }
     loss->last = *head;
     loss->crew->in_flight--;
-    if (fmp_crew_job(loss->crew, head->job) != NULL) {
+    PyObject *job = (PyObject *)fmp_crew_job(loss->crew, head->job);
+    if (job != NULL) {
         loss->count++;
-        fmp_crew_deliver(loss->crew, head, FMP_RESULT_ERROR, Py_NewRef(loss->error));
+        PyObject *error = PyObject_CallFunction(loss->make_error, "OI", job, (unsigned)head->index);
+        fmp_crew_deliver(loss->crew, head, FMP_RESULT_ERROR, error != NULL ? error : fmp_take_exception());
     }
 }
 
@@ -63,10 +65,10 @@ recover_tasks(struct loss *loss, uint32_t id)
 }
 
 Py_ssize_t
-fmp_crew_bury_worker(struct fmp_crew *crew, uint32_t place, PyObject *error)
+fmp_crew_bury_worker(struct fmp_crew *crew, uint32_t place, PyObject *make_error)
 {
     struct fmp_worker_shm *line = &crew->shm->workers[place];
-    struct loss loss = {.crew = crew, .error = error};
+    struct loss loss = {.crew = crew, .make_error = make_error};
     uint32_t id = fmp_load_acquire(&line->id); /* W2: pairs with W3 in fmp_worker_run */
     if (id != 0) {
         fmp_ring_recover(&crew->results.ring, id);

@@ -266,11 +266,11 @@ crew_set_worker(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(
-    bury_worker_doc,
-    "bury_worker(place, error)\n--\n\n"
-    "The worker at place has ended and was reaped: its results are taken, what it had in hand fails with error.\n"
-    "The number of tasks lost.");
+PyDoc_STRVAR(bury_worker_doc,
+             "bury_worker(place, make_error)\n--\n\n"
+             "The worker at place has ended and was reaped: its results are taken, what it had in hand fails with\n"
+             "make_error(job, index).\n"
+             "The number of tasks lost.");
 static PyObject *
 crew_bury_worker(PyObject *self, PyObject *args)
 {
@@ -295,6 +295,21 @@ crew_fail_all(PyObject *self, PyObject *error)
     }
     fmp_crew_fail_all(crew_of(self), error);
     Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(job_list_doc, "job_list()\n--\n\nThe calls that are not done.");
+static PyObject *
+crew_job_list(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct fmp_crew *crew = crew_of(self);
+    PyObject *list = PyList_New(0);
+    for (uint32_t i = 0; list != NULL && i < crew->job_room; i++) {
+        if (crew->jobs[i] != NULL && PyList_Append(list, (PyObject *)crew->jobs[i]) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
 }
 
 PyDoc_STRVAR(
@@ -416,6 +431,7 @@ static PyMethodDef crew_methods[] = {
     {"set_worker", crew_set_worker, METH_VARARGS, set_worker_doc},
     {"bury_worker", crew_bury_worker, METH_VARARGS, bury_worker_doc},
     {"fail_all", crew_fail_all, METH_O, fail_all_doc},
+    {"job_list", crew_job_list, METH_NOARGS, job_list_doc},
     {"send_exit", crew_send_exit, METH_NOARGS, send_exit_doc},
     {"work", crew_work, METH_VARARGS, work_doc},
     {NULL, NULL, 0, NULL},
@@ -428,6 +444,7 @@ static PyMemberDef crew_members[] = {
     {"deferred", T_OBJECT, offsetof(struct fmp_crew, deferred), READONLY,
      "Done jobs whose callbacks are still to run."},
     {"jobs", T_UINT, offsetof(struct fmp_crew, job_count), READONLY, "How many calls are not done."},
+    {"pumps", T_ULONGLONG, offsetof(struct fmp_crew, pumps), READONLY, "How often results were taken."},
     {"in_flight", T_UINT, offsetof(struct fmp_crew, in_flight), READONLY, "How many tasks are sent and not answered."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(struct fmp_crew, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},

@@ -281,12 +281,23 @@ job_finish(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(complete_doc, "_complete(value)\n--\n\nA result that needed no worker; _finish is still to be called.");
+static PyObject *
+job_complete(PyObject *self, PyObject *value)
+{
+    struct fmp_job *job = (struct fmp_job *)self;
+    job->success = true;
+    Py_XSETREF(job->value, Py_NewRef(value));
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef job_methods[] = {
     {"ready", job_ready, METH_NOARGS, ready_doc},
     {"successful", job_successful, METH_NOARGS, successful_doc},
     {"wait", (PyCFunction)(void (*)(void))job_wait, METH_FASTCALL | METH_KEYWORDS, wait_doc},
     {"get", (PyCFunction)(void (*)(void))job_get, METH_FASTCALL | METH_KEYWORDS, get_doc},
     {"_finish", job_finish, METH_NOARGS, finish_doc},
+    {"_complete", job_complete, METH_O, complete_doc},
     {NULL, NULL, 0, NULL},
 };
 

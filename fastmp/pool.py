@@ -1,0 +1,509 @@
+"""Pools of worker processes.
+
+The path of a task is C from end to end: `Pool.apply_async` -> csrc/pool/feed.c -> the task ring -> csrc/pool/worker.c (in the worker) -> the result ring ->
+csrc/pool/deliver.c -> the job that the caller waits for. This file makes the workers, replaces those that end, and runs callbacks.
+
+There is no thread as long as none is needed: a caller who waits takes the results himself. The helper thread is started by the first callback,
+`maxtasksperchild`, or an asynchronous call with more tasks than the rings hold.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import threading
+import time
+import warnings
+import weakref
+from multiprocessing import TimeoutError, pool as _standard, util
+from multiprocessing.pool import CLOSE, INIT, RUN, TERMINATE, ExceptionWithTraceback, MaybeEncodingError, RemoteTraceback
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from . import _core
+from ._errors import WorkerDied
+from ._helper import start_helper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import TracebackType
+
+__all__ = ["ApplyResult", "AsyncResult", "IMapIterator", "IMapUnorderedIterator", "MapResult", "MaybeEncodingError", "Pool", "RemoteTraceback",
+           "ThreadPool", "TimeoutError"]
+
+ThreadPool = _standard.ThreadPool
+
+
+class ApplyResult(_core.Job):
+    """The result to come of `apply_async`."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        what: object,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[Any], object] | None = None,
+    ) -> None:
+        super().__init__()
+        self._pool: Pool | None = pool  # a pool with results to come is not thrown away
+        self._what = what  # for the error, should the task be lost
+        self._callback = callback
+        self._error_callback = error_callback
+        self._deferred = callback is not None or error_callback is not None
+
+    def _run_callbacks(self) -> None:
+        callback = self._callback if self._success else self._error_callback
+        try:
+            if callback is not None:
+                callback(self._value)
+        finally:
+            self._finish()
+            self._pool = None
+
+
+AsyncResult = ApplyResult
+
+
+class MapResult(ApplyResult):
+    """The list of results to come of `map_async` and `starmap_async`."""
+
+
+class _Stream(_core.Stream):
+    def __init__(self, pool: Pool, what: object) -> None:
+        super().__init__()
+        self._pool = pool
+        self._what = what
+
+
+class IMapIterator(_Stream):
+    """The results of `imap`, in order; `next(timeout)` waits no longer than that."""
+
+
+class IMapUnorderedIterator(_Stream):
+    """The results of `imap_unordered`, as they come."""
+
+
+# ---- in the worker ----
+
+
+def _wrap_error(error: BaseException) -> BaseException | ExceptionWithTraceback:
+    """What is sent for the exception that ended a task."""
+    if isinstance(error, KeyboardInterrupt):
+        raise error  # the user's Ctrl-C reaches every process: this one ends
+    if not isinstance(error, Exception):
+        # A task that calls sys.exit() must end neither the worker nor, when the result is asked for, the parent.
+        text = f"the task raised {type(error).__name__}({', '.join(map(repr, error.args))}) in process {os.getpid()}"
+        return ExceptionWithTraceback(RuntimeError(text), error.__traceback__)
+    return ExceptionWithTraceback(error, error.__traceback__)
+
+
+def _wrap_unpicklable(error: BaseException, value: object) -> ExceptionWithTraceback:
+    """What is sent instead of a result, or a wrapped exception, that cannot be pickled."""
+    if isinstance(value, ExceptionWithTraceback):
+        value = value.exc
+    return ExceptionWithTraceback(MaybeEncodingError(error, value), None)
+
+
+def _work(crew: _core.Crew, place: int, initializer: Callable[..., Any] | None, initargs: tuple[Any, ...], maxtasks: int | None, wrap: bool) -> None:
+    """The main function of a worker process."""
+    if initializer is not None:
+        initializer(*initargs)
+    try:
+        count = crew.work(place, maxtasks or 0, _wrap_error if wrap else _plain_error, _wrap_unpicklable)
+    except KeyboardInterrupt:
+        util.debug("worker interrupted")
+        sys.stderr.flush()
+        os._exit(130)  # one traceback for the user's Ctrl-C is enough: the parent prints it
+    util.debug("worker exiting after %d tasks", count)
+
+
+def _plain_error(error: BaseException) -> BaseException:
+    if isinstance(error, Exception):
+        return error
+    wrapped = _wrap_error(error)
+    return wrapped.exc if isinstance(wrapped, ExceptionWithTraceback) else wrapped
+
+
+def _worker_died(process: Any) -> Callable[[Any, int], WorkerDied]:
+    """Make the error of the task that was lost with a worker."""
+
+    def make_error(job: Any, index: int) -> WorkerDied:
+        return WorkerDied(process.pid, process.exitcode, f"task {index} of {getattr(job, '_what', 'a call')}")
+
+    return make_error
+
+
+# ---- in the parent ----
+
+
+class Pool:
+    """A pool of worker processes.
+
+    :param processes: how many; by default as many as there are CPUs to use
+    :param initializer: called with `initargs` in each worker when it starts
+    :param maxtasksperchild: a worker is replaced after so many tasks; None: never
+    :param context: where the processes come from
+    :raises ValueError: for a number of processes below 1, or after `close`
+    :raises fastmp.WorkerDied: from a call of which a task was lost with its worker; the other tasks go on
+    """
+
+    _wrap_exception = True
+
+    @staticmethod
+    def Process(ctx: Any, *args: Any, **kwds: Any) -> Any:
+        """Make a worker process; subclasses may replace it."""
+        return ctx.Process(*args, **kwds)
+
+    def __init__(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+        context: Any = None,
+    ) -> None:
+        self._pool: list[Any] = []
+        self._state = INIT
+        self._ctx = context or _default_context()
+        self._processes = _count(processes)
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        if maxtasksperchild is not None and (not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0):
+            raise ValueError("maxtasksperchild must be a positive int or None")
+        self._initializer, self._initargs = initializer, tuple(initargs)
+        self._maxtasksperchild = maxtasksperchild
+        self._places: dict[int, Any] = {}  # place in the crew: process
+        self._failed_starts = 0
+        self._lock = threading.RLock()
+        self._helper: threading.Thread | None = None
+        self._crew = _core.Crew(self._processes)
+        me = weakref.ref(self)
+        self._crew.maintain = _weakly(me, Pool._maintain_pool)
+        self._crew.need_helper = _weakly(me, Pool._start_helper)
+        try:
+            self._repopulate_pool()
+        except BaseException:
+            for process in self._pool:
+                process.terminate()
+            for process in self._pool:
+                process.join()
+            raise
+        self._state = RUN
+        self._terminate = util.Finalize(
+            self, Pool._terminate_pool, args=(self._crew, self._pool, self._places), exitpriority=15
+        )
+        if maxtasksperchild is not None:
+            self._start_helper()  # workers must be replaced also while nobody waits
+
+    def __del__(self, _warn: Any = warnings.warn, RUN: str = RUN) -> None:
+        if getattr(self, "_state", None) == RUN:
+            _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)
+
+    def __repr__(self) -> str:
+        cls = self.__class__
+        return f"<{cls.__module__}.{cls.__qualname__} state={self._state} pool_size={len(self._pool)}>"
+
+    def __enter__(self) -> Pool:
+        self._check_running()
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.terminate()
+
+    def __reduce__(self) -> NoReturn:
+        raise NotImplementedError("pool objects cannot be passed between processes or pickled")
+
+    def _check_running(self) -> None:
+        if self._state != RUN:
+            raise ValueError("Pool not running")
+
+    # ---- calls ----
+
+    def apply(self, func: Callable[..., Any], args: Iterable[Any] = (), kwds: dict[str, Any] | None = None) -> Any:
+        """Return `func(*args, **kwds)`, computed by a worker."""
+        return self.apply_async(func, args, kwds).get()
+
+    def apply_async(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwds: dict[str, Any] | None = None,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[Any], object] | None = None,
+    ) -> ApplyResult:
+        """Begin `func(*args, **kwds)`; return its result to come."""
+        self._check_running()
+        result = ApplyResult(self, func, callback, error_callback)
+        if result._deferred:
+            self._start_helper()
+        crew = self._crew
+        crew.submit(result, func, args if type(args) is tuple else tuple(args), kwds or {})
+        if crew.backlog:
+            self._start_helper()
+        return result
+
+    def map(self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int | None = None) -> list[Any]:
+        """Return `[func(x) for x in iterable]`, computed by the workers in chunks."""
+        return self._map(func, iterable, False, chunksize).get()
+
+    def map_async(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int | None = None,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[Any], object] | None = None,
+    ) -> MapResult:
+        """Begin `map`; return its result to come."""
+        return self._map_async(func, iterable, False, chunksize, callback, error_callback)
+
+    def starmap(self, func: Callable[..., Any], iterable: Iterable[Iterable[Any]], chunksize: int | None = None) -> list[Any]:
+        """Return `[func(*x) for x in iterable]`, computed by the workers in chunks."""
+        return self._map(func, iterable, True, chunksize).get()
+
+    def starmap_async(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[Any], object] | None = None,
+    ) -> MapResult:
+        """Begin `starmap`; return its result to come."""
+        return self._map_async(func, iterable, True, chunksize, callback, error_callback)
+
+    def imap(self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int = 1) -> Iterator[Any]:
+        """Yield `func(x)` for each x, in order; `iterable` is asked for more as results make room."""
+        return self._imap(IMapIterator, func, iterable, chunksize, True)
+
+    def imap_unordered(self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int = 1) -> Iterator[Any]:
+        """Yield `func(x)` for each x, as the results come."""
+        return self._imap(IMapUnorderedIterator, func, iterable, chunksize, False)
+
+    def _map(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        star: bool,
+        chunksize: int | None,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[Any], object] | None = None,
+    ) -> MapResult:
+        self._check_running()
+        items = iterable if isinstance(iterable, (list, tuple)) else list(iterable)
+        if chunksize is None:
+            chunksize, extra = divmod(len(items), self._processes * 4)
+            chunksize += extra > 0
+        result = MapResult(self, func, callback, error_callback)
+        if not items:
+            self._complete_empty(result)
+        else:
+            self._crew.map(result, func, items, star, max(1, chunksize))
+        return result
+
+    def _complete_empty(self, result: MapResult) -> None:
+        result._complete([])
+        result._run_callbacks()
+
+    def _map_async(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        star: bool,
+        chunksize: int | None,
+        callback: Callable[[Any], object] | None,
+        error_callback: Callable[[Any], object] | None,
+    ) -> MapResult:
+        result = self._map(func, iterable, star, chunksize, callback, error_callback)
+        if result._deferred or self._crew.backlog:
+            self._start_helper()
+        return result
+
+    def _imap(self, cls: type[_Stream], func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int, ordered: bool) -> Iterator[Any]:
+        self._check_running()
+        if chunksize < 1:
+            raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
+        if chunksize == 1:
+            result = cls(self, func)
+            self._crew.stream(result, func, iter(iterable), False, ordered)
+            return result
+        chunks = cls(self, func)
+        self._crew.stream(chunks, _MapChunk(func), _chunks(iter(iterable), chunksize), False, ordered)
+        return itertools.chain.from_iterable(chunks)
+
+    # ---- workers ----
+
+    def _repopulate_pool(self) -> None:
+        """Start workers until there are as many as there should be."""
+        for place in range(self._processes):
+            if place not in self._places:
+                self._start_worker(place)
+
+    def _start_worker(self, place: int) -> None:
+        args = (self._crew, place, self._initializer, self._initargs, self._maxtasksperchild, self._wrap_exception)
+        process = self.Process(self._ctx, target=_work, args=args)
+        process.name = process.name.replace("Process", "PoolWorker")
+        process.daemon = True
+        process.start()
+        self._pool.append(process)
+        self._places[place] = process
+        self._crew.set_worker(place, process.pid)
+        util.debug("added worker")
+
+    def _maintain_pool(self) -> None:
+        """Bury workers that have ended and start others in their places. Called by whoever waits for results, when one has ended."""
+        with self._lock:
+            for place, process in list(self._places.items()):
+                if process.exitcode is not None:
+                    self._bury_worker(place, process)
+            if self._state == RUN or (self._state == CLOSE and self._crew.jobs):
+                self._repopulate_pool()
+
+    def _bury_worker(self, place: int, process: Any) -> None:
+        process.join()
+        del self._places[place]
+        self._pool.remove(process)
+        lost = self._crew.bury_worker(place, _worker_died(process))
+        util.debug("worker %s ended with exit code %s, %d tasks lost", process.name, process.exitcode, lost)
+        self._check_initializer(process, lost)
+
+    def _check_initializer(self, process: Any, lost: int) -> None:
+        """Workers that die one after the other before they run anything would be replaced for ever: after a few, every call fails."""
+        if process.exitcode != 1 or lost or self._initializer is None:
+            self._failed_starts = 0
+            return
+        self._failed_starts += 1
+        if self._failed_starts > self._processes:
+            what = f"the pool's initializer {self._initializer!r}, as all workers before it"
+            self._crew.fail_all(WorkerDied(process.pid, process.exitcode, what))
+            self._state = CLOSE
+
+    # ---- the helper thread ----
+
+    def _start_helper(self) -> None:
+        """Somebody must take results while nobody waits."""
+        with self._lock:
+            if self._helper is None and self._state in (INIT, RUN, CLOSE):
+                self._helper = start_helper(self, self._crew, _must_go_on, _run_deferred)
+        self._crew.poke()
+
+    # ---- the end ----
+
+    def close(self) -> None:
+        """No more calls; the workers end when the work is done (`join`)."""
+        util.debug("closing pool")
+        if self._state == RUN:
+            self._state = CLOSE
+
+    def terminate(self) -> None:
+        """End the workers at once; calls that are not done are never done."""
+        util.debug("terminating pool")
+        self._state = TERMINATE
+        self._crew.poke()
+        self._terminate()
+
+    def join(self) -> None:
+        """Wait for the workers to end.
+
+        :raises ValueError: before `close` or `terminate`
+        """
+        if self._state == RUN:
+            raise ValueError("Pool is still running")
+        if self._state not in (CLOSE, TERMINATE):
+            raise ValueError("In unknown state")
+        if self._state == CLOSE:
+            self._finish_work()
+        for process in list(self._pool):
+            process.join()
+        if self._helper is not None and self._helper is not threading.current_thread():
+            self._helper.join()
+
+    def _finish_work(self) -> None:
+        while self._crew.jobs or self._crew.deferred:
+            self._crew.pump(0.1)
+        with self._lock:
+            self._state = TERMINATE
+            _send_exits(self._crew, len(self._places))
+        self._crew.poke()
+
+    @classmethod
+    def _terminate_pool(cls, crew: _core.Crew, pool: list[Any], places: dict[int, Any]) -> None:
+        """Also run at exit, when the pool may be gone already."""
+        for process in pool:
+            if process.exitcode is None:
+                process.terminate()
+        for process in pool:
+            if process._popen is not None:
+                _end(process)
+        crew.maintain = crew.need_helper = None
+        places.clear()
+
+
+class _MapChunk:
+    """func of each item of a chunk, as one call."""
+
+    def __init__(self, func: Callable[[Any], Any]) -> None:
+        self.func = func
+
+    def __call__(self, items: Sequence[Any]) -> list[Any]:
+        return [self.func(item) for item in items]
+
+
+def _chunks(iterator: Iterator[Any], size: int) -> Iterator[tuple[Any, ...]]:
+    while chunk := tuple(itertools.islice(iterator, size)):
+        yield chunk
+
+
+def _count(processes: int | None) -> int:
+    if processes is None:
+        return _default_count()
+    if processes < 1:
+        raise ValueError("Number of processes must be at least 1")
+    return processes
+
+
+def _default_count() -> int:
+    count = getattr(os, "process_cpu_count", os.cpu_count)  # 3.13 and later know the affinity
+    return count() or 1
+
+
+def _default_context() -> Any:
+    from . import context
+
+    return context._default_context.get_context()
+
+
+def _weakly(ref: weakref.ref[Pool], method: Callable[[Pool], None]) -> Callable[[], None]:
+    """Call `method` of the pool if it is still there: the crew does not keep its pool alive."""
+
+    def call() -> None:
+        pool = ref()
+        if pool is not None:
+            method(pool)
+
+    return call
+
+
+def _must_go_on(pool: Pool) -> bool:
+    return pool._state != TERMINATE
+
+
+def _run_deferred(job: ApplyResult) -> None:
+    try:
+        job._run_callbacks()
+    except Exception:
+        threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+
+
+def _send_exits(crew: _core.Crew, count: int) -> None:
+    for _ in range(count):
+        crew.send_exit()
+
+
+def _end(process: Any, patience: float = 5.0) -> None:
+    """Join a process that was told to end; kill it if it does not."""
+    deadline = time.monotonic() + patience
+    process.join(max(0.0, deadline - time.monotonic()))
+    if process.exitcode is None:
+        process.kill()
+        process.join()

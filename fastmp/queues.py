@@ -1,0 +1,160 @@
+"""Queues between processes, on a ring in shared memory.
+
+The flow of one object, down the layers and up again::
+
+    Queue.put -> csrc/py/queue.c -> csrc/wire/encode.c -> csrc/conn/message.c -> csrc/ring/ring.c (claim, copy, publish)
+              -> csrc/sync/eventcount.c -> csrc/sys/futex.c  ==>  the other process, and back up to Queue.get
+
+This file is the cold half: life cycle, and the feeder thread of a queue without a bound whose ring is full.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+import weakref
+from multiprocessing import context as _context
+from multiprocessing import util
+from queue import Empty, Full
+from typing import Any, NoReturn
+
+from . import _core
+
+__all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
+
+
+class _End:
+    """One end of a queue, as others see it: `queue._reader`, `queue._writer`."""
+
+    def __init__(self, queue: _Base) -> None:
+        self._queue = weakref.ref(queue)
+        self.closed = False
+
+    def poll(self, timeout: float | None = 0.0) -> bool:
+        """Wait up to `timeout` seconds for an object; True if there is one."""
+        self._check_closed()
+        queue = self._queue()
+        return queue is not None and queue._poll(timeout)
+
+    def close(self) -> None:
+        """Close this end."""
+        self.closed = True
+
+    def _check_closed(self) -> None:
+        if self.closed:
+            raise OSError("handle is closed")
+
+
+class _Base(_core.Queue):
+    """What the three queues have in common."""
+
+    def __init__(self, maxsize: int, joinable: bool, ctx: Any) -> None:
+        super().__init__()
+        self._ctx = ctx
+        self._setup(maxsize, joinable)
+        self._reader = _End(self)
+        self._writer = _End(self)
+
+    def __reduce__(self) -> NoReturn:
+        _context.assert_spawning(self)
+        raise NotImplementedError(f"{type(self).__name__} objects reach forked children only")
+
+    def _put_failed(self, error: BaseException, obj: object) -> None:
+        raise error
+
+
+class SimpleQueue(_Base):
+    """A queue with put, get and empty only. A put into a queue that is full (504 objects) waits for a reader.
+
+    :param ctx: the context that it belongs to
+    """
+
+    def __init__(self, *, ctx: Any) -> None:
+        super().__init__(504, joinable=False, ctx=ctx)
+
+    def close(self) -> None:
+        """Close the queue in this process: it must not be used any more."""
+        self._reader.close()
+        self._writer.close()
+        self._closed = True
+
+
+class Queue(_Base):
+    """A queue for any number of producers and consumers.
+
+    :param maxsize: how many objects it holds before `put` waits; 0 or less: no bound
+    :param ctx: the context that it belongs to
+    :raises queue.Full, queue.Empty: from `put` and `get` that do not wait, or not long enough
+    :raises ValueError: after `close`
+    """
+
+    def __init__(self, maxsize: int = 0, *, ctx: Any) -> None:
+        super().__init__(maxsize, joinable=isinstance(self, JoinableQueue), ctx=ctx)
+        self._maxsize = maxsize if maxsize > 0 else 0x7FFFFFFF
+        self._thread: threading.Thread | None = None
+        self._joincancelled = False
+        self._jointhread: util.Finalize | None = None
+        self._ignore_epipe = False
+
+    def close(self) -> None:
+        """Declare that this process puts and gets no more; what it has put is still sent."""
+        self._closed = True
+        self._reader.close()
+
+    def join_thread(self) -> None:
+        """Wait until all that this process has put is sent.
+
+        :raises AssertionError: if the queue was not closed
+        """
+        assert self._closed, f"Queue {self!r} not closed"
+        if self._jointhread is not None:
+            self._jointhread()
+
+    def cancel_join_thread(self) -> None:
+        """Do not wait at exit for what is not sent yet: it may be lost."""
+        self._joincancelled = True
+        if self._jointhread is not None:
+            self._jointhread.cancel()
+            self._jointhread = None
+
+    # The C half calls the three below.
+
+    def _overflowed(self) -> None:
+        """More was put than the ring holds: a feeder thread sends the rest."""
+        thread = threading.Thread(target=_feed, args=(self,), name="QueueFeederThread", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the interpreter is shutting down: no thread any more, so wait here
+            self._feed()
+            return
+        self._thread = thread
+        if not self._joincancelled:
+            self._jointhread = util.Finalize(thread, _join_feeder, [weakref.ref(thread)], exitpriority=-5)
+
+    def _put_failed(self, error: BaseException, obj: object) -> None:
+        if not isinstance(error, Exception):
+            raise error
+        self._on_queue_feeder_error(error, obj)
+
+    @staticmethod
+    def _on_queue_feeder_error(e: Exception, obj: object) -> None:
+        """Called with the exception and the object when an object cannot be pickled; subclasses may replace it."""
+        traceback.print_exception(e)
+
+
+class JoinableQueue(Queue):
+    """A Queue that counts what is still to be dealt with: `task_done` and `join`."""
+
+
+def _feed(queue: Queue) -> None:
+    try:
+        queue._feed()
+    except BaseException as error:
+        queue._feeding = False
+        queue._on_queue_feeder_error(error, None)  # type: ignore[arg-type]
+
+
+def _join_feeder(thread_ref: weakref.ref[threading.Thread]) -> None:
+    thread = thread_ref()
+    if thread is not None:
+        thread.join()
