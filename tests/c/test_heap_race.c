@@ -1,6 +1,7 @@
 /* The block heap under races: several actors, each a process or (for the thread sanitizer) a thread with a handle and
  * an identity of its own. Each checks that what it owns or holds is not touched by anybody else. */
 #include <pthread.h>
+#include <sched.h>
 
 #include "base/atomic.h"
 #include "check.h"
@@ -368,10 +369,13 @@ race_drops(int rounds)
 static void
 drop_when_told(struct actor *a)
 {
-    while (fmp_load_acquire(&gate->here) != UINT32_MAX) {
+    for (unsigned spins = 1; fmp_load_acquire(&gate->here) != UINT32_MAX; spins++) {
         if (fmp_load_acquire(&gate->here) == 1) {
             fmp_heap_drop(a->heap, a->held[0], a->region.me);
             fmp_store_release(&gate->here, 0);
+        }
+        if (spins % 1000 == 0) { /* on one core, let the other on */
+            sched_yield();
         }
     }
 }
@@ -389,9 +393,9 @@ move_about(fmp_off off, uint32_t told)
         fmp_heap_drop(root_heap, off, low);
     }
     CHECK(fmp_heap_usable(root_heap, off) != 0);
-    for (int spins = 0; fmp_load_acquire(&gate->here) != 0; spins++) {
-        if (spins > 1000) { /* on one core, let the other on */
-            check_sleep_ms(0);
+    for (unsigned spins = 1; fmp_load_acquire(&gate->here) != 0; spins++) {
+        if (spins % 1000 == 0) {
+            sched_yield();
         }
     }
     CHECK_EQ(fmp_heap_holders(root_heap, off), 1);
@@ -408,7 +412,8 @@ race_moving_holder(int rounds)
     fmp_heap_drop(root_heap, a.held[0], root.me);
     uint32_t id = fmp_participant_reserve(&root);
     start(&a, id);
-    for (int i = 0; i < rounds; i++) {
+    int64_t end = check_now_ns() + INT64_C(1000000000); /* a busy machine makes fewer rounds */
+    for (int i = 0; i < rounds && check_now_ns() < end; i++) {
         move_about(a.held[0], id);
     }
     fmp_store_release(&gate->here, UINT32_MAX);
