@@ -13,6 +13,7 @@
     X(queue)            \
     X(block)            \
     X(codec)            \
+    X(connection)       \
     X(job)              \
     X(future)           \
     X(crew)

@@ -1,10 +1,49 @@
 /* Descriptors: doorbells and polls; see io.h. */
 #include "sys/io.h"
 
+#include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "sys/clock.h"
+
+int
+sys_socketpair(int fds[2])
+{
+    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0 ? 0 : -errno;
+}
+
+int
+sys_pipe(int fds[2])
+{
+    return pipe2(fds, O_CLOEXEC) == 0 ? 0 : -errno;
+}
+
+int
+sys_close(int fd)
+{
+    return close(fd) == 0 ? 0 : -errno;
+}
+
+int
+sys_put_byte(int fd, bool is_socket)
+{
+    const char byte = '!';
+    ssize_t n = is_socket ? send(fd, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL) : write(fd, &byte, 1);
+    return n == 1 ? 0 : -errno;
+}
+
+int
+sys_take_byte(int fd, bool is_socket)
+{
+    char byte;
+    ssize_t n = is_socket ? recv(fd, &byte, 1, MSG_DONTWAIT) : read(fd, &byte, 1);
+    if (n == 1) {
+        return 0;
+    }
+    return n == 0 ? -ENODATA : -errno;
+}
 
 int
 sys_eventfd(void)

@@ -6,6 +6,15 @@
 
 #include "base/attr.h"
 
+/* A connected pair of AF_UNIX stream sockets, close-on-exec. 0 or -errno. */
+int sys_socketpair(int fds[2]);
+/* A pipe, close-on-exec: fds[0] to read from, fds[1] to write to. 0 or -errno. */
+int sys_pipe(int fds[2]);
+int sys_close(int fd);
+/* One byte into, or out of, a socket or pipe: 0, -EAGAIN if a socket has no room or no byte, -ENODATA at end of file,
+ * or another -errno. A pipe may block: look with sys_poll_until first. */
+int sys_put_byte(int fd, bool is_socket);
+int sys_take_byte(int fd, bool is_socket);
 /* An eventfd, non-blocking and close-on-exec; the descriptor or -errno. */
 int sys_eventfd(void);
 /* Adds one to an eventfd: it becomes readable. 0 or -errno. */

@@ -14,6 +14,8 @@ from pathlib import Path
 
 # Started once by the standard library for the whole life of the process, by tests of spawn and forkserver.
 STANDARD_HELPERS = ("resource_tracker", "forkserver")
+# The process's region is made with its first object, and stays for its whole life.
+REGION = "/memfd:fastmp (deleted)"
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ def added(before: Snapshot, after: Snapshot) -> list[str]:
     if after.native_threads > before.native_threads and after.threads <= before.threads:
         lines.append(f"{after.native_threads - before.native_threads} threads that Python does not know")
     rest = list(before.descriptors)
+    if REGION not in rest:
+        rest.append(REGION)
     for target in after.descriptors:
         rest.remove(target) if target in rest else lines.append(f"descriptor of {target}")
     lines += [f"/dev/shm/{name}" for name in after.shared_files - before.shared_files]

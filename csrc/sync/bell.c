@@ -1,0 +1,176 @@
+/*
+ * The doorbell; see bell.h.
+ *
+ * Order table
+ *   B1  sender   fence seq_cst (E1 of fmp_ec_notify) between its publication and its look at the word, with B2
+ *   B2  hush     fence seq_cst between RUNG -> TAKING and its look at the ring, with B1
+ *   B3  all      CAS acq_rel on the word: whoever sees a state sees the byte that goes with it, with B3
+ */
+#include "sync/bell.h"
+
+#include <sched.h>
+
+#include "base/fault.h"
+#include "sys/io.h"
+
+enum state { RUNG = 0, TAKING = 1, QUIET = 2, RINGING = 3 };
+
+static enum state
+state_of(uint64_t word)
+{
+    return (enum state)((word >> 24) & 0xff);
+}
+
+static uint32_t
+owner_of(uint64_t word)
+{
+    return (uint32_t)(word & FMP_ID_MASK);
+}
+
+/* The word after `word`, in this process's name. */
+static uint64_t
+next_word(const struct fmp_bell *bell, uint64_t word, enum state state)
+{
+    uint64_t version = (word >> 32) + 1;
+    return version << 32 | (uint64_t)state << 24 | (bell->region->me & FMP_ID_MASK);
+}
+
+/* Moves the bell from exactly *word to `state`; *word is the word it has then. */
+static bool
+move(const struct fmp_bell *bell, uint64_t *word, enum state state)
+{
+    uint64_t next = next_word(bell, *word, state);
+    if (!fmp_cas_acq_rel(&bell->shm->word, word, next)) { /* B3 */
+        return false;
+    }
+    *word = next;
+    return true;
+}
+
+static bool
+owner_is_dead(const struct fmp_bell *bell, uint64_t word)
+{
+    return owner_of(word) != bell->region->me && fmp_participant_fate(bell->region, owner_of(word)) != FMP_ALIVE;
+}
+
+static bool
+is_readable(const struct fmp_bell *bell)
+{
+    struct pollfd p = {.fd = bell->fd, .events = POLLIN};
+    return sys_poll_until(&p, 1, 0) > 0 && (p.revents & POLLIN) != 0;
+}
+
+/* Takes a byte if there is one; a hung-up descriptor has none, and nobody misses it. */
+static void
+take_byte(const struct fmp_bell *bell)
+{
+    if (bell->is_socket || is_readable(bell)) {
+        (void)sys_take_byte(bell->fd, bell->is_socket);
+    }
+}
+
+/* ---- the sender ---- */
+
+int
+fmp_bell_ring_slow(const struct fmp_bell *bell)
+{
+    uint64_t word = fmp_load_acquire(&bell->shm->word); /* B3 */
+    do {
+        if (state_of(word) == RUNG || (state_of(word) == RINGING && !owner_is_dead(bell, word))) {
+            return 0; /* the byte is there, or on its way */
+        }
+    } while (!move(bell, &word, RINGING));
+    FMP_FAULT("bell:ringing");
+    int rc = sys_put_byte(bell->fd, bell->is_socket);
+    FMP_FAULT("bell:put");
+    (void)move(bell, &word, RUNG);
+    return rc == -EAGAIN ? 0 : rc; /* no room: it is readable already, by something that is not ours */
+}
+
+/* ---- the reader ---- */
+
+/*
+ * The bell is TAKING in our name, as `word`. `certain`: a byte of ours is in the descriptor, which nobody else will
+ * take. True if a message is pending.
+ */
+static bool
+finish_taking(const struct fmp_bell *bell, uint64_t word, bool certain, fmp_ec_ready_fn pending, void *ctx)
+{
+    fmp_fence_seq_cst(); /* B2: not RUNG before the look at the ring. Pairs with B1. */
+    FMP_FAULT("bell:taking");
+    if (pending(ctx)) {
+        if (!move(bell, &word, certain ? RUNG : QUIET) && certain) {
+            take_byte(bell); /* a sender has put in another one meanwhile */
+        }
+        return true;
+    }
+    if (certain) {
+        take_byte(bell);
+    }
+    FMP_FAULT("bell:taken");
+    (void)move(bell, &word, QUIET); /* if it fails: a sender has taken over, and has put a byte in of his own */
+    return false;
+}
+
+/* The bell is TAKING in our name after somebody died over it. Is his byte in the descriptor? Yes, if it is readable
+ * while the bell is still ours: nobody else has put one in. */
+static bool
+has_orphaned_byte(const struct fmp_bell *bell, uint64_t word)
+{
+    return is_readable(bell) && fmp_load_acquire(&bell->shm->word) == word; /* B3 */
+}
+
+bool
+fmp_bell_hush(const struct fmp_bell *bell, fmp_ec_ready_fn pending, void *ctx)
+{
+    for (;;) {
+        bool is_pending = pending(ctx);
+        uint64_t word = fmp_load_acquire(&bell->shm->word); /* B3 */
+        enum state state = state_of(word);
+        if (state == QUIET || (state == RUNG && is_pending)) {
+            return is_pending;
+        }
+        if (state != RUNG && !owner_is_dead(bell, word)) {
+            return is_pending; /* another one is about to do it, or a byte is on its way */
+        }
+        if (move(bell, &word, TAKING)) {
+            bool certain = state == RUNG || has_orphaned_byte(bell, word);
+            if (!finish_taking(bell, word, certain, pending, ctx)) {
+                return pending(ctx);
+            }
+        }
+        /* Once more: a message seen while TAKING may have been taken by another reader since. */
+    }
+}
+
+static bool
+nothing_pending(void *ctx)
+{
+    (void)ctx;
+    return false;
+}
+
+void
+fmp_bell_heal(const struct fmp_bell *bell)
+{
+    uint64_t word = fmp_load_acquire(&bell->shm->word); /* B3 */
+    /* QUIET before we saw the descriptor readable, and still the same QUIET: the byte belongs to nobody. */
+    if (state_of(word) == QUIET && is_readable(bell) && move(bell, &word, TAKING)) {
+        (void)finish_taking(bell, word, true, nothing_pending, NULL);
+    }
+}
+
+void
+fmp_bell_remove(const struct fmp_bell *bell)
+{
+    for (;;) {
+        uint64_t word = fmp_load_acquire(&bell->shm->word); /* B3 */
+        if (state_of(word) == RUNG && move(bell, &word, TAKING)) {
+            (void)finish_taking(bell, word, true, nothing_pending, NULL);
+        } else if (state_of(word) != TAKING || owner_is_dead(bell, word)) {
+            return;
+        } else {
+            sched_yield(); /* another reader of this end is about to take it: one system call of his */
+        }
+    }
+}
