@@ -12,21 +12,13 @@ import selectors
 import time
 from collections.abc import Iterable
 from multiprocessing import reduction as _reduction
-from multiprocessing.connection import (
-    Client,
-    Listener,
-    address_type,
-    answer_challenge,
-    arbitrary_address,
-    deliver_challenge,
-)
+from multiprocessing.connection import Client, answer_challenge, deliver_challenge
 from typing import Any
 
 from . import _core
 from .reduction import ForkingPickler
 
-__all__ = ["Client", "Connection", "Listener", "Pipe", "wait"]
-__all__ += ["address_type", "answer_challenge", "arbitrary_address", "deliver_challenge"]
+__all__ = ["Client", "Connection", "Listener", "Pipe", "answer_challenge", "deliver_challenge", "wait"]
 
 # How long wait() sleeps on descriptors at most: the longest that a message goes unseen whose sender was killed between
 # publishing it and ringing for it, while others keep that end open.
@@ -52,6 +44,10 @@ class Connection(_core.PipeEnd, _standard.Connection):
     def _dumps(obj: object) -> bytes:
         """The message that `send_bytes` would have carried instead of `send(obj)`."""
         return bytes(ForkingPickler.dumps(obj))
+
+
+class Listener(_standard.Listener):
+    """Accepts connections on a socket: `Listener(address=None, family=None, backlog=1, authkey=None)`."""
 
 
 def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
