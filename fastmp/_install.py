@@ -2,8 +2,8 @@
 
 The one file that changes other modules. Called by: users, `_fastmp_bootstrap`, `%load_ext fastmp`. What is replaced:
 
-- every name in the `__all__` of a fastmp module of `MIRRORS` that its standard counterpart has too: the standard
-  contexts import from there whenever they make something, so that contexts and functions taken before are reached;
+- the names in `MIRRORS`: standard contexts import from these modules whenever they make something, so that contexts
+  and functions taken before are reached as well;
 - the contexts, and the class attributes through which standard contexts and process objects make a child;
 - the functions of `multiprocessing` itself, which are bound methods of the default context;
 - the copies that others keep: `concurrent.futures.ProcessPoolExecutor`, and the Pool of `SyncManager`.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
@@ -24,14 +24,23 @@ from typing import Any
 
 __all__ = ["install", "installed", "uninstall"]
 
-MIRRORS = (
-    "multiprocessing.connection",
-    "multiprocessing.synchronize",
-    "multiprocessing.sharedctypes",
-    "multiprocessing.queues",
-    "multiprocessing.pool",
-    "concurrent.futures.process",
-)
+# Only what the standard modules' remaining code may meet: its ThreadPool, say, needs the standard MapResult.
+MIRRORS = {
+    "multiprocessing.connection": ("Connection", "Pipe", "wait"),
+    "multiprocessing.synchronize": (
+        "Barrier",
+        "BoundedSemaphore",
+        "Condition",
+        "Event",
+        "Lock",
+        "RLock",
+        "Semaphore",
+    ),
+    "multiprocessing.sharedctypes": ("Array", "RawArray", "RawValue", "Value", "copy", "synchronized"),
+    "multiprocessing.queues": ("JoinableQueue", "Queue", "SimpleQueue"),
+    "multiprocessing.pool": ("Pool",),
+    "concurrent.futures.process": ("ProcessPoolExecutor",),
+}
 CONTEXTS = (
     "Process",
     "ForkProcess",
@@ -90,13 +99,13 @@ def install() -> None:
     with _lock:
         if _changes:
             return
-        mirrors = [(import_module(name), import_module(_counterpart(name))) for name in MIRRORS]
+        mirrors = [(import_module(name), import_module(_counterpart(name)), names) for name, names in MIRRORS.items()]
         _carry_start_method("multiprocessing.context", "fastmp.context")
         try:
             _replace_contexts()
             _keep_thread_pools()
-            for standard, ours in mirrors:
-                _replace_public_names(standard, ours)
+            for standard, ours, names in mirrors:
+                _replace_names(standard, ours, names)
             _replace_copies()
         except BaseException:
             uninstall()
@@ -161,10 +170,9 @@ def _replace_contexts() -> None:
         _replace(package, name, getattr(ours._default_context, name))
 
 
-def _replace_public_names(standard: ModuleType, ours: ModuleType) -> None:
-    for name in ours.__all__:
-        if hasattr(standard, name):
-            _replace(standard, name, getattr(ours, name))
+def _replace_names(standard: ModuleType, ours: ModuleType, names: Iterable[str]) -> None:
+    for name in names:
+        _replace(standard, name, getattr(ours, name))
 
 
 def _replace_copies() -> None:

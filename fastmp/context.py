@@ -112,19 +112,19 @@ class BaseContext(_standard.BaseContext):
 
         return Barrier(parties, action, timeout, ctx=self.get_context())
 
-    def Queue(self, maxsize: int = 0) -> queues.Queue[Any]:
+    def Queue(self, maxsize: int = 0) -> queues.Queue:  # type: ignore[override]
         """Return a queue; without `maxsize` a put never waits."""
         from .queues import Queue
 
         return Queue(maxsize, ctx=self.get_context())
 
-    def JoinableQueue(self, maxsize: int = 0) -> queues.JoinableQueue[Any]:
+    def JoinableQueue(self, maxsize: int = 0) -> queues.JoinableQueue:  # type: ignore[override]
         """Return a queue with `task_done` and `join`."""
         from .queues import JoinableQueue
 
         return JoinableQueue(maxsize, ctx=self.get_context())
 
-    def SimpleQueue(self) -> queues.SimpleQueue[Any]:
+    def SimpleQueue(self) -> queues.SimpleQueue:  # type: ignore[override]
         """Return a queue that has only `put`, `get`, `empty` and `close`."""
         from .queues import SimpleQueue
 
@@ -136,7 +136,7 @@ class BaseContext(_standard.BaseContext):
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
-    ) -> pool.Pool:
+    ) -> pool.Pool:  # type: ignore[override]
         """Return a pool of workers, as many as there are CPUs unless told."""
         from .pool import Pool
 
