@@ -14,6 +14,9 @@
 #define CHUNK_STEP UINT64_C(65536)
 /* A signal makes fallocate start its call again: in pieces, a large block gets on under a fast interval timer. */
 #define RESERVE_PIECE (UINT64_C(1) << 24)
+/* Memory that is left to others. The kernel does not refuse pages, it kills for them, and not always the one who took
+ * them: whoever would go below this gets -ENOSPC. */
+#define SPARE_BYTES (UINT64_C(1) << 26)
 /* Free pages that are kept, per region. Faulting in and zeroing a page costs about as much as copying it, so a stream
  * of large messages is twice as fast on warm blocks; this is room for 64 messages of 4 MiB. */
 #define WARM_BYTES_MAX (INT64_C(1) << 28)
@@ -22,6 +25,13 @@ static uint64_t
 page_up(uint64_t bytes)
 {
     return (bytes + FMP_PAGE_BYTES - 1) / FMP_PAGE_BYTES * FMP_PAGE_BYTES;
+}
+
+bool
+fmp_backing_has_room(uint64_t bytes)
+{
+    uint64_t available = sys_memory_available();
+    return available >= SPARE_BYTES && available - SPARE_BYTES >= bytes;
 }
 
 static uint64_t
@@ -78,6 +88,9 @@ reserve_pieces(struct fmp_heap *heap, const struct fmp_block *block, uint64_t fr
 {
     while (from < to) {
         uint64_t piece = min_u64(to - from, RESERVE_PIECE);
+        if (to - from >= RESERVE_PIECE && !fmp_backing_has_room(to - from)) {
+            return -ENOSPC;
+        }
         int rc = sys_reserve_pages(heap->region->fd, block->payload + from, piece);
         if (rc != 0) {
             return rc;

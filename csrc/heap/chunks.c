@@ -3,6 +3,9 @@
 #include "heap/internal.h"
 #include "sys/memory.h"
 
+/* The machine's memory is looked at once per so many chunks: a heap of small blocks must not fill it up either. */
+#define CHUNKS_PER_LOOK 16
+
 static uint64_t
 claimed_chunks(const struct fmp_heap *heap)
 {
@@ -164,6 +167,9 @@ claim_run(struct fmp_heap *heap, uint32_t run, uint64_t *chunk)
     uint64_t n = fmp_load_relaxed(&heap->shm->next_chunk);
     do {
         if (n > heap->chunks || run > heap->chunks - n) {
+            return -ENOSPC;
+        }
+        if (n % CHUNKS_PER_LOOK == 0 && !fmp_backing_has_room(CHUNKS_PER_LOOK * FMP_CHUNK_BYTES)) {
             return -ENOSPC;
         }
         int rc = back_table(heap, n + run);

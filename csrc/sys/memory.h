@@ -13,6 +13,9 @@ int sys_unmap(void *base, uint64_t size);
 int sys_reserve_pages(int fd, uint64_t off, uint64_t len);
 /* Gives the pages behind [off, off+len) back; they read as zero afterwards. */
 int sys_release_pages(int fd, uint64_t off, uint64_t len);
+/* Bytes that could still be reserved without the kernel killing somebody for them: what it calls available, plus free
+ * swap, or the limit of the control group if that is less. UINT64_MAX if it does not say. Reads two small files. */
+uint64_t sys_memory_available(void);
 /* Size of the file behind `fd` in *size. */
 int sys_file_size(int fd, uint64_t *size);
 

@@ -2,6 +2,7 @@
 #include "check.h"
 #include "heap/heap.h"
 #include "shm/participants.h"
+#include "sys/memory.h"
 
 static struct fmp_region region;
 static struct fmp_heap *heap;
@@ -281,6 +282,22 @@ test_larger_class_helps(void)
     close_heap();
 }
 
+/* The kernel would rather kill somebody than refuse: we refuse. */
+static void
+test_more_than_the_machine_has(void)
+{
+    uint64_t all = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    CHECK(sys_memory_available() <= 2 * all); /* it is known here, or this test would fill the machine */
+    open_heap(0);
+    fmp_off off;
+    CHECK_EQ(fmp_heap_alloc(heap, 2 * all + (UINT64_C(1) << 30), &off), -ENOSPC);
+    CHECK_EQ(fmp_heap_alloc_shared(heap, 2 * all + (UINT64_C(1) << 30), FMP_BLOCK_DATA, &off), -ENOSPC);
+    CHECK_EQ(count().owned, 0);
+    CHECK(count().bytes_backed < 1 << 20);
+    fmp_heap_free(heap, alloc(1 << 20));
+    close_heap();
+}
+
 static void
 test_pages_are_given_back(void)
 {
@@ -347,6 +364,7 @@ main(int argc, char **argv)
     RUN(test_bad_offsets);
     RUN(test_full_region);
     RUN(test_larger_class_helps);
+    RUN(test_more_than_the_machine_has);
     RUN(test_pages_are_given_back);
     RUN(test_nobody_cannot_allocate);
     RUN(test_second_handle_sees_the_same);
