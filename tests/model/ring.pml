@@ -109,7 +109,8 @@ inline help(counter, position) {
 proctype producer(byte me) {
   byte t, h, lap, phase, owner, sent;
   bool mine;
-#define FORGET t = 0; h = 0; lap = 0; phase = 0; owner = 0; sent = 0; mine = false
+#define FORGET_POSITION t = 0; h = 0; lap = 0; phase = 0; owner = 0; mine = false
+#define FORGET FORGET_POSITION; sent = 0
 
 push:
   if :: sent == MSGS -> goto finished :: else fi;
@@ -162,12 +163,23 @@ claim:
   );
   if :: !mine -> goto again :: else fi;
   STEP(help(tail, t));
+#ifdef CANCEL
+  if
+  :: STEP(
+       assert(cell[t % CAP].phase == CLAIMED && cell[t % CAP].owner == me);
+       STORE_WORD(t % CAP, LAP(t) + 1, EMPTY, NOBODY);
+       inside--; sent++; FORGET_POSITION
+     );
+     goto push
+  :: true
+  fi;
+#endif
   STEP(cell[t % CAP].record = me * MSGS + sent + 1);
   STEP(
     assert(cell[t % CAP].lap == LAP(t) && cell[t % CAP].phase == CLAIMED && cell[t % CAP].owner == me);
     STORE_WORD(t % CAP, LAP(t), FULL, NOBODY);
     published = published | BIT(me * MSGS + sent + 1);
-    sent++; t = 0; h = 0; lap = 0; phase = 0; owner = 0; mine = false
+    sent++; FORGET_POSITION
   );
   goto push;
 finished:

@@ -1,0 +1,82 @@
+"""What `make model` checks: each model at several sizes, and each of its broken variants, which must fail."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Run:
+    """One search through all states of one model."""
+
+    model: str
+    what: str
+    defines: str = ""
+    cycles: bool = False
+    """Look for cycles without progress, too."""
+
+    @property
+    def is_broken(self) -> bool:
+        return "BROKEN_" in self.defines
+
+
+def broken(model: str, variant: str, defines: str = "", *, cycles: bool = False) -> Run:
+    """A variant with one rule of the protocol left out: the search must find an error."""
+    return Run(model, variant, f"BROKEN_{variant} {defines}".strip(), cycles)
+
+
+# The longest first, so that the last of them does not run alone.
+RUNS = (
+    Run("ring", "maxsize 1, 1 crash", "BOUND=1"),
+    Run("ring", "2 laps, 2 crashes", "CRASHES=2"),
+    Run("ring", "2 laps, 1 crash", "CRASHES=1"),
+    Run("ring", "1 cell, 4 laps, 1 crash", "CAP=1"),
+    Run("ring", "2 laps", "CRASHES=0"),
+    Run("ring", "maxsize 2", "BOUND=2 CRASHES=0"),
+    Run("ring", "maxsize 1, 2 crashes", "BOUND=1 MSGS=1 CRASHES=2"),
+    Run("ring", "cancelled pushes, 2 crashes", "CANCEL BOUND=1 MSGS=1 CRASHES=2"),
+    Run("ring", "no livelock", "MSGS=1", cycles=True),
+    Run("ring", "no livelock, maxsize 1", "MSGS=1 BOUND=1", cycles=True),
+    broken("ring", "RECOVER_SAME_LAP"),
+    broken("ring", "HELP_ADD"),
+    broken("ring", "NO_RECOVERY"),
+    broken("ring", "NO_HELP"),
+    broken("ring", "TAKE_WITHOUT_CAS"),
+    broken("ring", "BOUND", "BOUND=1"),
+    broken("ring", "BOUND_NO_LOOK", "BOUND=1 CRASHES=2"),
+    Run("eventcount", "2 posts each", "POSTS=2 CRASHES=0 SPURIOUS=0 WAITERS=2"),
+    Run("eventcount", "3 waiters, 1 crash", "WAITERS=3 NOTIFIERS=1 POSTS=2"),
+    Run("eventcount", "2 waiters", "CRASHES=0"),
+    Run("eventcount", "2 waiters, 1 crash", "CRASHES=1"),
+    Run("eventcount", "2 waiters, 2 crashes", "CRASHES=2"),
+    Run("eventcount", "1 notifier, 4 posts", "CRASHES=0 NOTIFIERS=1 POSTS=4"),
+    broken("eventcount", "NO_FENCE", "CRASHES=0"),
+    broken("eventcount", "CHECK_BEFORE_REGISTER", "CRASHES=0"),
+    broken("eventcount", "HEAL_WITHOUT_WAKE", "CRASHES=0"),
+    broken("eventcount", "HEAL_KEEPS_SEQ", "CRASHES=0"),
+    broken("eventcount", "LEAVE_ANY_GENERATION"),
+    broken("eventcount", "NO_RECHECK_PERIOD"),
+    Run("wakeups", "2 of each", "COUNT=2"),
+    Run("wakeups", "3 of each", "COUNT=3"),
+    broken("wakeups", "ALWAYS_WAKE_ONE"),
+    Run("lock", "no crash", "CRASHES=0"),
+    Run("lock", "1 crash", "CRASHES=1"),
+    Run("lock", "2 crashes", "CRASHES=2"),
+    Run("lock", "exit while holding", "CLEAN=1 CRASHES=0"),
+    Run("lock", "exit while holding, 1 crash", "CLEAN=1"),
+    Run("lock", "somebody enters again", "ROUNDS=1", cycles=True),
+    broken("lock", "WOKEN_GIVES_UP", "CRASHES=0"),
+    broken("lock", "WOKEN_FORGETS_OTHERS", "CRASHES=0"),
+    broken("lock", "TAKE_OVER_WITHOUT_CAS"),
+    broken("lock", "NO_TAKE_OVER", "ROUNDS=1", cycles=True),
+    broken("lock", "CLEAN_IS_KILLED", "CLEAN=1 CRASHES=0"),
+    Run("block", "2 x 2 messages, 1 crash", "CONSUMERS=2 MSGS=2 ON_DEAD CELLS_NOT_FIRST"),
+    Run("block", "2 x 1 message, 2 crashes", "CONSUMERS=2 CRASHES=2 ON_DEAD CELLS_NOT_FIRST"),
+    Run("block", "2 reclaimers, 2 crashes", "PRODUCERS=1 RECLAIMERS=2 CRASHES=2 ON_DEAD CELLS_NOT_FIRST"),
+    Run("block", "no crash", "CONSUMERS=2 MSGS=2 CRASHES=0"),
+    Run("block", "cells first, 1 crash", "MSGS=2"),
+    Run("block", "cells first, receive, 1 crash", "MSGS=2 ON_DEAD"),
+    broken("block", "RECEIVE_ANY_POSITION", "ON_DEAD MSGS=2 PRODUCERS=1 CONSUMERS=2"),
+    broken("block", "CELLS_NOT_FIRST"),
+    broken("block", "TAKEN_IS_GONE"),
+    broken("block", "SEND_AFTER_PUBLISH"),
+    broken("block", "EMPTY_BEFORE_RECEIVE"),
+)
