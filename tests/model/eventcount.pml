@@ -102,8 +102,7 @@ proctype waiter(byte me) {
 #define DIE dead[me] = true; asleep[me] = false; key = 0; mygen = 0; took = 0
 
 again:
-  STEP(take_item(took));
-  if :: took -> goto again :: else fi;
+  STEP(take_item(took); if :: took -> goto again :: else fi);
 #ifdef BROKEN_CHECK_BEFORE_REGISTER /* the same as a register whose store the check may pass */
   STEP(find_item(took));
 #endif
@@ -111,13 +110,12 @@ again:
 #ifdef BROKEN_CHECK_BEFORE_REGISTER
   if :: took < ITEMS -> goto leave :: else fi;
 #else
-  STEP(take_item(took));
-  if :: took -> goto leave :: else fi;
+  STEP(take_item(took); if :: took -> goto leave :: else fi);
 #endif
-  STEP(asleep[me] = (seq == key)); /* futex_wait compares and queues in one step */
+  STEP(asleep[me] = (seq == key); if :: !asleep[me] -> goto leave :: else fi); /* futex_wait compares and queues in one step */
   if
   :: atomic { !asleep[me] -> skip }
-  :: atomic { asleep[me] && spurious < SPURIOUS -> spurious++; asleep[me] = false }
+  :: atomic { spurious < SPURIOUS -> spurious++; asleep[me] = false }
   :: atomic { timeout && asleep[me] && ANY_ITEM -> /* sleeping with nothing to take is right */
        assert(crashes > 0);
 #ifdef BROKEN_NO_RECHECK_PERIOD
@@ -137,9 +135,9 @@ leave:
 #endif
     :: else -> assert(count > 0); count--
     fi;
-    registered[me] = false; generation[me] = 0; key = 0; mygen = 0; took = 0
+    registered[me] = false; generation[me] = 0; key = 0; mygen = 0; took = 0;
+    goto again
   );
-  goto again;
 gone:
   skip
 #undef DIE
@@ -147,9 +145,9 @@ gone:
 
 proctype notifier(byte me) {
   byte s, g, c, i, sent;
-  bool woken, wrote;
+  bool woken;
 #define MINE (me - WAITERS)
-#define DIE dead[me] = true; s = 0; g = 0; c = 0; i = 0; sent = 0; woken = false; wrote = false
+#define DIE dead[me] = true; s = 0; g = 0; c = 0; i = 0; sent = 0; woken = false
 
   do
   :: sent == POSTS -> break
@@ -159,32 +157,30 @@ proctype notifier(byte me) {
      STEP(buffered[MINE] == NONE -> skip);
 #endif
 look:
-     STEP(s = seq; g = gen; c = count);
-     if :: c == 0 -> goto notified :: else fi;
+     STEP(s = seq; g = gen; c = count; if :: c == 0 -> goto notified :: else fi);
      STEP(
        buffered[MINE] == NONE;
-       wrote = (seq == s && gen == g && count == c);
-       if :: wrote -> seq++ :: else fi
-     );
-     if :: !wrote -> goto look :: else fi;
-     STEP(wake_one(woken));
-     if :: woken -> goto notified :: else fi;
-     /* Woke nobody: heal. */
-     STEP(
-       wrote = (seq == s + 1 && gen == g && count == c);
        if
-       :: wrote -> gen++; count = 0;
+       :: seq == s && gen == g && count == c -> seq++
+       :: else -> goto look
+       fi
+     );
+     STEP(wake_one(woken); if :: woken -> goto notified :: else fi);
+     STEP( /* it woke nobody: heal */
+       if
+       :: seq == s + 1 && gen == g && count == c ->
+          gen++; count = 0;
 #ifndef BROKEN_HEAL_KEEPS_SEQ
           seq++
 #endif
-       :: else
+       :: else -> goto notified
        fi
      );
 #ifndef BROKEN_HEAL_WITHOUT_WAKE
-     if :: wrote -> STEP(wake_all()) :: else fi;
+     STEP(wake_all());
 #endif
 notified:
-     atomic { s = 0; g = 0; c = 0; i = 0; woken = false; wrote = false }
+     atomic { s = 0; g = 0; c = 0; i = 0; woken = false }
   od;
 gone:
   skip

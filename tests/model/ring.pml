@@ -108,69 +108,72 @@ inline help(counter, position) {
 
 proctype producer(byte me) {
   byte t, h, lap, phase, owner, sent;
-  bool mine;
-#define FORGET_POSITION t = 0; h = 0; lap = 0; phase = 0; owner = 0; mine = false
+#define FORGET_POSITION t = 0; h = 0; lap = 0; phase = 0; owner = 0
 #define FORGET FORGET_POSITION; sent = 0
 
 push:
   if :: sent == MSGS -> goto finished :: else fi;
 again:
   STEP(t = tail);
-  STEP(LOAD_WORD(t % CAP));
-  if
-  :: atomic { lap == LAP(t) && phase == EMPTY -> skip }
-  :: atomic { lap > LAP(t) || (lap == LAP(t) && phase != EMPTY) -> skip };
-     if
-     :: MAY_HELP -> STEP(help(tail, t)) /* tail is behind */
-     :: else -> STEP(tail != t -> skip)
-     fi;
-     goto again
-  :: atomic { lap < LAP(t) -> skip }; /* full: the cell of the lap before is still in use */
-     if
-     :: OWNED && KNOWN_DEAD(owner) -> STEP(recover(t % CAP))
-     :: else -> STEP(!SAME_WORD(t % CAP) || tail != t || (OWNED && KNOWN_DEAD(owner)) -> skip)
-     fi;
-     goto again
-  fi;
+  STEP(
+    LOAD_WORD(t % CAP);
+    if
+    :: lap == LAP(t) && phase == EMPTY -> goto free
+    :: lap < LAP(t) -> goto in_use
+    :: else -> goto behind
+    fi
+  );
+behind:
+  STEP(MAY_HELP || tail != t -> help(tail, t); goto again);
+in_use: /* the cell of the lap before is still in use */
+  STEP(
+    if
+    :: OWNED && KNOWN_DEAD(owner) -> recover(t % CAP); goto again
+    :: !SAME_WORD(t % CAP) || tail != t -> goto again
+    fi
+  );
+free:
 #if BOUND
   /* h is read after t: a stale t may be behind h, so the difference is signed. */
-  STEP(h = head);
+  STEP(
+    h = head;
 #ifdef BROKEN_BOUND
-  if :: t - h <= BOUND -> goto claim :: else fi;
+    if :: t - h <= BOUND -> goto claim :: else fi
 #else
-  if :: t - h < BOUND -> goto claim :: else fi;
+    if :: t - h < BOUND -> goto claim :: else fi
 #endif
+  );
   /* Full by number: the oldest message may be gone already with nobody left to say so. Look at head's cell as a consumer does. */
 #ifdef BROKEN_BOUND_NO_LOOK
-  STEP(head != h || tail != t -> skip);
+  STEP(head != h || tail != t -> goto again);
 #else
   STEP(LOAD_WORD(h % CAP));
-  if
-  :: MAY_HELP && (lap > LAP(h) || (lap == LAP(h) && phase == TAKEN)) -> STEP(help(head, h))
-  :: lap == LAP(h) && phase == CLAIMED && KNOWN_DEAD(owner) -> STEP(recover(h % CAP))
-  :: else -> STEP(!SAME_WORD(h % CAP) || head != h || tail != t || (OWNED && KNOWN_DEAD(owner)) -> skip)
-  fi;
+  STEP(
+    if
+    :: MAY_HELP && (lap > LAP(h) || (lap == LAP(h) && phase == TAKEN)) -> help(head, h); goto again
+    :: lap == LAP(h) && phase == CLAIMED && KNOWN_DEAD(owner) -> recover(h % CAP); goto again
+    :: !SAME_WORD(h % CAP) || head != h || tail != t -> goto again
+    fi
+  );
 #endif
-  goto again;
 claim:
 #endif
   STEP(
-    mine = (cell[t % CAP].lap == LAP(t) && cell[t % CAP].phase == EMPTY);
     if
-    :: mine -> STORE_WORD(t % CAP, LAP(t), CLAIMED, me); inside++; cell[t % CAP].record = 0
-    :: else
+    :: cell[t % CAP].lap == LAP(t) && cell[t % CAP].phase == EMPTY ->
+       STORE_WORD(t % CAP, LAP(t), CLAIMED, me); inside++; cell[t % CAP].record = 0
+    :: else -> goto again
     fi
   );
-  if :: !mine -> goto again :: else fi;
   STEP(help(tail, t));
 #ifdef CANCEL
   if
   :: STEP(
        assert(cell[t % CAP].phase == CLAIMED && cell[t % CAP].owner == me);
        STORE_WORD(t % CAP, LAP(t) + 1, EMPTY, NOBODY);
-       inside--; sent++; FORGET_POSITION
-     );
-     goto push
+       inside--; sent++; FORGET_POSITION;
+       goto push
+     )
   :: true
   fi;
 #endif
@@ -179,9 +182,9 @@ claim:
     assert(cell[t % CAP].lap == LAP(t) && cell[t % CAP].phase == CLAIMED && cell[t % CAP].owner == me);
     STORE_WORD(t % CAP, LAP(t), FULL, NOBODY);
     published = published | BIT(me * MSGS + sent + 1);
-    sent++; FORGET_POSITION
+    sent++; FORGET_POSITION;
+    goto push
   );
-  goto push;
 finished:
   atomic { done[me] = true; FORGET };
 gone:
@@ -191,43 +194,42 @@ gone:
 
 proctype consumer(byte me) {
   byte h, lap, phase, owner, message;
-  bool mine;
-#define FORGET h = 0; lap = 0; phase = 0; owner = 0; message = 0; mine = false
+#define FORGET h = 0; lap = 0; phase = 0; owner = 0; message = 0
 
 again:
   STEP(h = head);
-  STEP(LOAD_WORD(h % CAP));
-  if
-  :: lap == LAP(h) && phase == FULL
-  :: lap > LAP(h) || (lap == LAP(h) && phase == TAKEN) -> /* head is behind */
-     if
-     :: MAY_HELP -> STEP(help(head, h))
-     :: else -> STEP(head != h -> skip)
-     fi;
-     goto again
-  :: lap == LAP(h) && phase == CLAIMED && KNOWN_DEAD(owner) ->
-     STEP(recover(h % CAP));
-     goto again
-  :: else -> /* empty (EMPTY, or a slow consumer of the lap before), or somebody is writing */
-     STEP(!SAME_WORD(h % CAP) || head != h || (OWNED && lap == LAP(h) && KNOWN_DEAD(owner)) -> skip);
-     goto again
-  fi;
   STEP(
-#ifdef BROKEN_TAKE_WITHOUT_CAS
-    mine = true;
-#else
-    mine = SAME_WORD(h % CAP);
-#endif
+    LOAD_WORD(h % CAP);
     if
-    :: mine ->
+    :: lap == LAP(h) && phase == FULL -> goto take
+    :: lap > LAP(h) || (lap == LAP(h) && phase == TAKEN) -> goto behind
+    :: else -> goto wait
+    fi
+  );
+behind:
+  STEP(MAY_HELP || head != h -> help(head, h); goto again);
+wait: /* empty (EMPTY, or a slow consumer of the lap before), or somebody is writing */
+  STEP(
+    if
+    :: lap == LAP(h) && phase == CLAIMED && KNOWN_DEAD(owner) -> recover(h % CAP); goto again
+    :: !SAME_WORD(h % CAP) || head != h -> goto again
+    fi
+  );
+take:
+  STEP(
+    if
+#ifdef BROKEN_TAKE_WITHOUT_CAS
+    :: true ->
+#else
+    :: SAME_WORD(h % CAP) ->
+#endif
        STORE_WORD(h % CAP, LAP(h), TAKEN, me);
        inside--;
        assert(cell[h % CAP].record > last_taken[(cell[h % CAP].record - 1) / MSGS]);
        last_taken[(cell[h % CAP].record - 1) / MSGS] = cell[h % CAP].record
-    :: else
+    :: else -> goto again
     fi
   );
-  if :: !mine -> goto again :: else fi;
   STEP(help(head, h));
   STEP(
     message = cell[h % CAP].record;
@@ -238,9 +240,9 @@ again:
     assert(cell[h % CAP].lap == LAP(h) && cell[h % CAP].phase == TAKEN && cell[h % CAP].owner == me);
     cell[h % CAP].record = 0;
     STORE_WORD(h % CAP, LAP(h) + 1, EMPTY, NOBODY);
-    FORGET
+    FORGET;
+    goto again
   );
-  goto again;
 gone:
   skip
 #undef FORGET

@@ -42,7 +42,7 @@ RUNS = (
     broken("ring", "TAKE_WITHOUT_CAS"),
     broken("ring", "BOUND", "BOUND=1"),
     broken("ring", "BOUND_NO_LOOK", "BOUND=1 CRASHES=2"),
-    Run("eventcount", "2 posts each", "POSTS=2 CRASHES=0 SPURIOUS=0 WAITERS=2"),
+    Run("eventcount", "3 waiters", "WAITERS=3 CRASHES=0 SPURIOUS=0"),
     Run("eventcount", "3 waiters, 1 crash", "WAITERS=3 NOTIFIERS=1 POSTS=2"),
     Run("eventcount", "2 waiters", "CRASHES=0"),
     Run("eventcount", "2 waiters, 1 crash", "CRASHES=1"),
