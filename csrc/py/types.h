@@ -16,7 +16,14 @@
     X(connection)       \
     X(job)              \
     X(future)           \
-    X(crew)
+    X(crew)             \
+    X(semlock)          \
+    X(lock)             \
+    X(rlock)            \
+    X(semaphore)        \
+    X(condition)        \
+    X(event)            \
+    X(barrier)
 
 #define FMP_PY_DECLARE(unit) int fmp_py_register_##unit(PyObject *module);
 FMP_PY_UNITS(FMP_PY_DECLARE)
