@@ -17,7 +17,15 @@ import time
 import warnings
 import weakref
 from multiprocessing import TimeoutError, pool as _standard, util
-from multiprocessing.pool import CLOSE, INIT, RUN, TERMINATE, ExceptionWithTraceback, MaybeEncodingError, RemoteTraceback
+from multiprocessing.pool import (
+    CLOSE,
+    INIT,
+    RUN,
+    TERMINATE,
+    ExceptionWithTraceback,
+    MaybeEncodingError,
+    RemoteTraceback,
+)
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from . import _core
@@ -28,8 +36,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
-__all__ = ["ApplyResult", "AsyncResult", "IMapIterator", "IMapUnorderedIterator", "MapResult", "MaybeEncodingError", "Pool", "RemoteTraceback",
-           "ThreadPool", "TimeoutError"]
+__all__ = [
+    "ApplyResult",
+    "AsyncResult",
+    "IMapIterator",
+    "IMapUnorderedIterator",
+    "MapResult",
+    "MaybeEncodingError",
+    "Pool",
+    "RemoteTraceback",
+    "ThreadPool",
+    "TimeoutError",
+]
 
 ThreadPool = _standard.ThreadPool
 
@@ -104,7 +122,14 @@ def _wrap_unpicklable(error: BaseException, value: object) -> ExceptionWithTrace
     return ExceptionWithTraceback(MaybeEncodingError(error, value), None)
 
 
-def _work(crew: _core.Crew, place: int, initializer: Callable[..., Any] | None, initargs: tuple[Any, ...], maxtasks: int | None, wrap: bool) -> None:
+def _work(
+    crew: _core.Crew,
+    place: int,
+    initializer: Callable[..., Any] | None,
+    initargs: tuple[Any, ...],
+    maxtasks: int | None,
+    wrap: bool,
+) -> None:
     """The main function of a worker process."""
     if initializer is not None:
         initializer(*initargs)
@@ -207,7 +232,9 @@ class Pool:
         self._check_running()
         return self
 
-    def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self.terminate()
 
     def __reduce__(self) -> NoReturn:
@@ -257,7 +284,9 @@ class Pool:
         """Begin `map`; return its result to come."""
         return self._map_async(func, iterable, False, chunksize, callback, error_callback)
 
-    def starmap(self, func: Callable[..., Any], iterable: Iterable[Iterable[Any]], chunksize: int | None = None) -> list[Any]:
+    def starmap(
+        self, func: Callable[..., Any], iterable: Iterable[Iterable[Any]], chunksize: int | None = None
+    ) -> list[Any]:
         """Return `[func(*x) for x in iterable]`, computed by the workers in chunks."""
         return self._map(func, iterable, True, chunksize).get()
 
@@ -319,7 +348,9 @@ class Pool:
             self._start_helper()
         return result
 
-    def _imap(self, cls: type[_Stream], func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int, ordered: bool) -> Iterator[Any]:
+    def _imap(
+        self, cls: type[_Stream], func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int, ordered: bool
+    ) -> Iterator[Any]:
         self._check_running()
         if chunksize < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -26,7 +27,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "time_limit(seconds): another limit than the usual one")
     config.addinivalue_line("markers", "leaves(reason): the look at leftovers is not for this test")
     config.stash[watchdog_key] = Watchdog()
-    Path("/proc/self/oom_score_adj").write_text("1000")  # a test that eats all memory is ended before anybody else
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")  # a test that eats all memory is ended before anybody else
     if not faulthandler.is_enabled():
         faulthandler.enable(file=os.dup(sys.__stderr__.fileno()), all_threads=True)
 

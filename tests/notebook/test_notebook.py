@@ -7,10 +7,13 @@ Most of their time is sleep, so all runs of one notebook go side by side, once f
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+import time
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +32,7 @@ NOTEBOOKS: dict[str, tuple[Path, Wording]] = {
 PRESENT = {name: entry for name, entry in NOTEBOOKS.items() if entry[0].exists()}
 SCRIPTS = ("fastmp run", "FASTMP_INSTALL=1", "import fastmp as multiprocessing")
 MARK = "=== end of step"
-RUN_SECONDS = 120
+RUN_SECONDS = 120  # all runs of one notebook together
 
 pytestmark = pytest.mark.time_limit(RUN_SECONDS + 60)
 
@@ -91,28 +94,36 @@ def start_script(path: Path, way: str, folder: Path, token: str) -> subprocess.P
     return start([sys.executable, *launcher, str(script)], token, **variables)
 
 
-def finish(process: subprocess.Popen[str], token: str) -> tuple[str, Run]:
-    """Wait for a run: what it printed, how it ended, and the processes that outlive it."""
+def finish(process: subprocess.Popen[str], token: str, deadline: float) -> tuple[str, Run]:
+    """Wait for a run: what it printed, how it ended, and the processes that outlive it, which are ended."""
+    over = threading.Timer(deadline - time.monotonic(), end_all, [token])
+    over.start()
     with process:
-        try:
-            text, errors = process.communicate(timeout=RUN_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            text, errors = process.communicate()
-            errors += f"\nover its {RUN_SECONDS} s"
-    return text, Run(process.returncode, errors, pids_with_environment(f"FASTMP_TEST_TOKEN={token}"))
+        text, errors = process.communicate()
+    over.cancel()
+    over.join()
+    return text, Run(process.returncode, errors, end_all(token))
 
 
-def finish_kernel(process: subprocess.Popen[str], token: str) -> Run:
-    text, run = finish(process, token)
+def end_all(token: str) -> list[int]:
+    """Kill what belongs to a run; the pids."""
+    pids = pids_with_environment(f"FASTMP_TEST_TOKEN={token}")
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return pids
+
+
+def finish_kernel(process: subprocess.Popen[str], token: str, deadline: float) -> Run:
+    text, run = finish(process, token, deadline)
     cells = json.loads(text)["fastmp"] if text else []
     run.outputs = [cell["output"] for cell in cells]
     run.cell_errors = [cell["error"] for cell in cells]
     return run
 
 
-def finish_script(process: subprocess.Popen[str], token: str) -> Run:
-    text, run = finish(process, token)
+def finish_script(process: subprocess.Popen[str], token: str, deadline: float) -> Run:
+    text, run = finish(process, token, deadline)
     run.outputs = text.split(MARK)
     return run
 
@@ -129,13 +140,14 @@ def runs(notebook: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, R
     folder = tmp_path_factory.mktemp(notebook)
     tokens = {way: uuid.uuid4().hex for way in ("kernel", *SCRIPTS)}
     files = shared_files()
+    deadline = time.monotonic() + RUN_SECONDS
     with ExitStack() as stack:
-        processes = {"kernel": start_kernel(path, tokens["kernel"])}
-        processes |= {way: start_script(path, way, folder, tokens[way]) for way in SCRIPTS}
-        for process in processes.values():
-            stack.callback(process.kill)
-        done = {"kernel": finish_kernel(processes["kernel"], tokens["kernel"])}
-        done |= {way: finish_script(processes[way], tokens[way]) for way in SCRIPTS}
+        for token in tokens.values():
+            stack.callback(end_all, token)
+        kernel = start_kernel(path, tokens["kernel"])
+        scripts = {way: start_script(path, way, folder, tokens[way]) for way in SCRIPTS}
+        done = {"kernel": finish_kernel(kernel, tokens["kernel"], deadline)}
+        done |= {way: finish_script(scripts[way], tokens[way], deadline) for way in SCRIPTS}
     assert shared_files() <= files
     return done
 

@@ -62,7 +62,13 @@ def _wrap_unpicklable(error: BaseException, value: object) -> Any:
     return _standard._ExceptionWithTraceback(error, error.__traceback__)
 
 
-def _work(crew: _core.Crew, place: int, initializer: Callable[..., object] | None, initargs: tuple[Any, ...], max_tasks: int | None) -> None:
+def _work(
+    crew: _core.Crew,
+    place: int,
+    initializer: Callable[..., object] | None,
+    initargs: tuple[Any, ...],
+    max_tasks: int | None,
+) -> None:
     """The main function of a worker process."""
     if initializer is not None:
         try:
@@ -142,7 +148,9 @@ class ProcessPoolExecutor(Executor):
             self._start_helper()
         return future
 
-    def map(self, fn: Callable[..., Any], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1) -> Iterator[Any]:
+    def map(
+        self, fn: Callable[..., Any], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
+    ) -> Iterator[Any]:
         """Yield `fn(x, y, …)` for the items of the iterables, in order, computed in chunks.
 
         :raises TimeoutError: from the iterator, when a result is not there `timeout` seconds after the call
@@ -203,7 +211,12 @@ class ProcessPoolExecutor(Executor):
             for place, process in list(self._places.items()):
                 if process.exitcode is not None:
                     self._bury(place, process)
-            if not self._finished and not self._broken and self._crew is not None and len(self._places) < self._max_workers:
+            if (
+                not self._finished
+                and not self._broken
+                and self._crew is not None
+                and len(self._places) < self._max_workers
+            ):
                 self._adjust_process_count()
 
     def _bury(self, place: int, process: Any) -> None:
