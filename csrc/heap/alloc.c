@@ -153,11 +153,8 @@ find(struct fmp_heap *heap, unsigned cls, struct fmp_block *block)
 }
 
 static int
-take(struct fmp_heap *heap, uint64_t bytes, struct fmp_block *block)
+take_from_classes(struct fmp_heap *heap, uint64_t bytes, struct fmp_block *block)
 {
-    if (heap->region->me == 0) {
-        return -EINVAL; /* nobody would be asked whether the owner is alive */
-    }
     unsigned cls = fmp_class_of(bytes), last = cls + CLASSES_TRIED;
     int rc = -ENOSPC;
     for (; rc == -ENOSPC && cls < FMP_CLASSES && cls < last; cls++) {
@@ -170,6 +167,19 @@ take(struct fmp_heap *heap, uint64_t bytes, struct fmp_block *block)
     rc = fmp_backing_take(heap, block, bytes);
     if (rc != 0) {
         fmp_block_free(heap, block, fmp_load_relaxed(&block->shm->state));
+    }
+    return rc;
+}
+
+static int
+take(struct fmp_heap *heap, uint64_t bytes, struct fmp_block *block)
+{
+    if (FMP_UNLIKELY(heap->region->me == 0)) {
+        return -EINVAL; /* nobody would be asked whether the owner is alive */
+    }
+    int rc = take_from_classes(heap, bytes, block);
+    if (FMP_UNLIKELY(rc == -ENOSPC) && fmp_backing_trim(heap) > 0) {
+        rc = take_from_classes(heap, bytes, block);
     }
     return rc;
 }

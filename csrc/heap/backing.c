@@ -83,6 +83,15 @@ release_inside(struct fmp_heap *heap, const struct fmp_block *block, uint64_t to
     }
 }
 
+/* The block's pages go; it stays in use by its owner. */
+static void
+make_cold(struct fmp_heap *heap, const struct fmp_block *block, uint64_t backed)
+{
+    fmp_store_relaxed(&block->shm->backed, 0); /* relaxed: an owner's field */
+    FMP_FAULT("heap:cold");
+    release_inside(heap, block, backed);
+}
+
 static int
 reserve_pieces(struct fmp_heap *heap, const struct fmp_block *block, uint64_t from, uint64_t to)
 {
@@ -115,13 +124,30 @@ fmp_backing_take(struct fmp_heap *heap, const struct fmp_block *block, uint64_t 
     uint64_t want = min_u64(page_up(bytes), c->payload);
     int rc = reserve_pieces(heap, block, backed, want);
     if (rc != 0) {
-        fmp_store_relaxed(&block->shm->backed, 0); /* relaxed: an owner's field */
-        release_inside(heap, block, want);
+        make_cold(heap, block, want);
         return rc;
     }
     FMP_FAULT("heap:reserved");
     fmp_store_relaxed(&block->shm->backed, want); /* relaxed: an owner's field */
     return 0;
+}
+
+uint64_t
+fmp_backing_trim(struct fmp_heap *heap)
+{
+    struct fmp_walk walk = {0};
+    struct fmp_block block;
+    uint64_t given = 0;
+    while (fmp_walk_next(heap, &walk, &block)) {
+        uint64_t backed = (uint64_t)fmp_backing_warm(heap, &block);
+        if (backed != 0 && fmp_block_claim(heap, &block)) {
+            fmp_fetch_add_relaxed(&heap->shm->warm_bytes, -(int64_t)backed); /* relaxed: a hint */
+            make_cold(heap, &block, backed);
+            fmp_block_free(heap, &block, fmp_load_relaxed(&block.shm->state));
+            given += backed;
+        }
+    }
+    return given;
 }
 
 void
@@ -136,9 +162,7 @@ fmp_backing_leave(struct fmp_heap *heap, const struct fmp_block *block)
         return;
     }
     fmp_fetch_add_relaxed(&heap->shm->warm_bytes, -backed);
-    fmp_store_relaxed(&block->shm->backed, 0); /* relaxed: an owner's field */
-    FMP_FAULT("heap:cold");
-    release_inside(heap, block, (uint64_t)backed);
+    make_cold(heap, block, (uint64_t)backed);
 }
 
 int

@@ -106,6 +106,8 @@ int fmp_backing_take(struct fmp_heap *heap, const struct fmp_block *block, uint6
 void fmp_backing_leave(struct fmp_heap *heap, const struct fmp_block *block);
 /* Pages of the block's holder bitmap. 0, -ENOSPC. */
 int fmp_backing_bitmap(struct fmp_heap *heap, const struct fmp_block *block);
+/* Gives all warm pages back, for somebody who finds the memory full. How many bytes. */
+uint64_t fmp_backing_trim(struct fmp_heap *heap);
 /* What the block adds to `warm_bytes`. */
 int64_t fmp_backing_warm(const struct fmp_heap *heap, const struct fmp_block *block);
 /* Bytes of payload that may be touched. */

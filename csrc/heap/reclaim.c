@@ -79,11 +79,20 @@ seize(struct fmp_heap *heap, const struct fmp_block *block, uint64_t state, cons
     fmp_block_free(heap, block, mine);
 }
 
+/* Also of those who left in order and forgot it. */
+static bool
+is_left_behind(const struct fmp_heap *heap, uint64_t state, const struct dead *dead)
+{
+    uint32_t owner = fmp_state_owner(state);
+    return fmp_state_phase(state) == FMP_OWNED &&
+           (is_among(dead, owner) || fmp_participant_has_ended(heap->region, owner));
+}
+
 static void
 sweep_block(struct fmp_heap *heap, const struct fmp_block *block, const struct dead *dead)
 {
     uint64_t state = fmp_load_acquire(&block->shm->state); /* H5: pairs with H6 */
-    if (fmp_state_phase(state) == FMP_OWNED && is_among(dead, fmp_state_owner(state))) {
+    if (is_left_behind(heap, state, dead)) {
         seize(heap, block, state, dead);
     } else if (fmp_state_phase(state) == FMP_SHARED) {
         fmp_holders_clear(heap, block, dead->ids, dead->count);

@@ -240,6 +240,14 @@ fmp_participant_fate(struct fmp_region *r, uint32_t id)
     return fate;
 }
 
+bool
+fmp_participant_has_ended(struct fmp_region *r, uint32_t id)
+{
+    uint32_t word = fmp_load_acquire(&slot_of(r, id)->word); /* P7: pairs with P6; also with P4 and P5 */
+    uint32_t state = state_of(word);
+    return generation_of(word) != FMP_ID_GENERATION(id) || state == CLEAN || state == KILLED;
+}
+
 pid_t
 fmp_participant_pid(struct fmp_region *r, uint32_t id)
 {

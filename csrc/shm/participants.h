@@ -56,6 +56,9 @@ fmp_participant_is_killed(struct fmp_region *r, uint32_t id)
 {
     return fmp_participant_fate(r, id) == FMP_KILLED;
 }
+/* Has `id` ended, by what its slot says: left, buried, or followed by another user? The kernel is not asked, so a
+ * killed process counts only once it is buried. */
+bool fmp_participant_has_ended(struct fmp_region *r, uint32_t id);
 /* The pid of an identity, 0 if its slot has another generation by now. */
 pid_t fmp_participant_pid(struct fmp_region *r, uint32_t id);
 

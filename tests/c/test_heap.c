@@ -322,6 +322,21 @@ test_pages_are_given_back(void)
     close_heap();
 }
 
+/* Where there is no chunk left, at least the pages of what is free are given to others. */
+static void
+test_full_region_gives_pages_back(void)
+{
+    open_heap(FMP_REGION_SIZE_MIN);
+    fmp_heap_free(heap, alloc(5 << 20));
+    CHECK(count().bytes_backed >= 5 << 20);
+    CHECK_EQ(fmp_heap_alloc(heap, 1 << 24, &(fmp_off){0}), -ENOSPC);
+    CHECK_EQ(count().bytes_backed, 0);
+    CHECK_EQ(count().owned, 0);
+    fmp_off off = alloc(5 << 20);
+    memset(fmp_at(&region, off), 1, 5 << 20);
+    close_heap();
+}
+
 static void
 test_nobody_cannot_allocate(void)
 {
@@ -366,6 +381,7 @@ main(int argc, char **argv)
     RUN(test_larger_class_helps);
     RUN(test_more_than_the_machine_has);
     RUN(test_pages_are_given_back);
+    RUN(test_full_region_gives_pages_back);
     RUN(test_nobody_cannot_allocate);
     RUN(test_second_handle_sees_the_same);
     return check_done();

@@ -350,6 +350,36 @@ test_living_are_not_robbed(void)
     close_all();
 }
 
+static void
+leave_something(void *arg)
+{
+    fmp_off off;
+    (void)arg;
+    CHECK_OK(fmp_participant_adopt(&region, child_id));
+    CHECK_OK(fmp_heap_alloc(heap, 1000, &off));
+    fmp_heap_drop(heap, ring_off, region.me);
+    for (int i = 0; i < KEPT; i++) {
+        fmp_heap_drop(heap, kept[i], region.me);
+    }
+    fmp_participant_leave(&region);
+}
+
+/* Left in order, but not all given back: the next sweep does it. */
+static void
+test_left_behind(void)
+{
+    struct fmp_heap_stats stats;
+    struct fault fault = {"heap:claimed", 1};
+    open_all();
+    CHECK_EXITED(start(leave_something, NULL), 0);
+    fmp_heap_count(heap, &stats);
+    CHECK_EQ(stats.owned, 1);
+    CHECK_KILLED(start(be_victim, &fault), SIGKILL);
+    recover();
+    check_works();
+    close_all();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -357,5 +387,6 @@ main(int argc, char **argv)
     RUN(test_killed_at_each_point);
     RUN(test_killed_reclaimer);
     RUN(test_living_are_not_robbed);
+    RUN(test_left_behind);
     return check_done();
 }
