@@ -23,7 +23,11 @@
     X(semaphore)        \
     X(condition)        \
     X(event)            \
-    X(barrier)
+    X(barrier)          \
+    X(valueblock)       \
+    X(shared)           \
+    X(value)            \
+    X(array)
 
 #define FMP_PY_DECLARE(unit) int fmp_py_register_##unit(PyObject *module);
 FMP_PY_UNITS(FMP_PY_DECLARE)

@@ -1,0 +1,159 @@
+/*
+ * `_core.SharedArray`: items and slices under the array's lock, and the buffer. Called by:
+ * fastmp.sharedctypes.SynchronizedArray, its only subclass.
+ *
+ * An index in range and a slice of numbers are read here; every other case (wrong indices, wrong values, text,
+ * structures, slice assignment) goes to the ctypes array, under the same lock, so that results and errors are its own.
+ */
+#include "py/shared.h"
+#include "py/types.h"
+
+static char *
+item_at(const struct fmp_shared *s, Py_ssize_t i)
+{
+    return s->data + i * s->ctype->bytes;
+}
+
+/* The address of item `key`; NULL (no exception) if that is not for us to say. */
+static char *
+item_of(const struct fmp_shared *s, PyObject *key)
+{
+    if (FMP_UNLIKELY(!PyLong_CheckExact(key))) {
+        return NULL;
+    }
+    Py_ssize_t i = PyLong_AsSsize_t(key);
+    if (FMP_UNLIKELY(i == -1 && PyErr_Occurred())) {
+        PyErr_Clear(); /* ctypes says it in its own words */
+        return NULL;
+    }
+    i += i < 0 ? s->length : 0;
+    return (size_t)i < (size_t)s->length ? item_at(s, i) : NULL;
+}
+
+static void
+fill(const struct fmp_shared *s, PyObject *list, Py_ssize_t start, Py_ssize_t step)
+{
+    PyObject *(*get)(const void *) = s->ctype->get;
+    const char *at = item_at(s, start);
+    Py_ssize_t stride = step * s->ctype->bytes;
+    for (Py_ssize_t n = 0; n < PyList_GET_SIZE(list); n++, at += stride) {
+        PyObject *item = get(at);
+        if (item == NULL) {
+            return;
+        }
+        PyList_SET_ITEM(list, n, item);
+    }
+}
+
+/* Numbers as a list. The bounds are unpacked before the lock is taken, as they may run Python code. */
+static PyObject *
+slice_of_numbers(struct fmp_shared *s, PyObject *slice)
+{
+    Py_ssize_t start, stop, step;
+    if (PySlice_Unpack(slice, &start, &stop, &step) < 0) {
+        return NULL;
+    }
+    PyObject *list = PyList_New(PySlice_AdjustIndices(s->length, &start, &stop, step));
+    if (list == NULL || fmp_shared_enter(s) < 0) {
+        Py_XDECREF(list);
+        return NULL;
+    }
+    fill(s, list, start, step);
+    if (PyErr_Occurred()) {
+        Py_CLEAR(list);
+    }
+    return fmp_shared_leave(s, list);
+}
+
+static PyObject *
+array_subscript(PyObject *self, PyObject *key)
+{
+    struct fmp_shared *s = fmp_shared_of(self);
+    if (PySlice_Check(key) && s->ctype != NULL && !s->ctype->text) {
+        return slice_of_numbers(s, key);
+    }
+    if (FMP_UNLIKELY(fmp_shared_enter(s) < 0)) {
+        return NULL;
+    }
+    const char *at = s->ctype != NULL ? item_of(s, key) : NULL;
+    return fmp_shared_leave(s, FMP_LIKELY(at != NULL) ? s->ctype->get(at) : PyObject_GetItem(s->obj, key));
+}
+
+static int
+array_ass_subscript(PyObject *self, PyObject *key, PyObject *value)
+{
+    struct fmp_shared *s = fmp_shared_of(self);
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "__delitem__");
+        return -1;
+    }
+    if (FMP_UNLIKELY(fmp_shared_enter(s) < 0)) {
+        return -1;
+    }
+    int rc = 0;
+    char *at = s->ctype != NULL ? item_of(s, key) : NULL;
+    if (FMP_UNLIKELY(at == NULL || !s->ctype->set(at, value))) {
+        rc = PyObject_SetItem(s->obj, key, value);
+    }
+    return fmp_shared_leave_int(s, rc);
+}
+
+static Py_ssize_t
+array_length(PyObject *self)
+{
+    struct fmp_shared *s = fmp_shared_of(self);
+    if (FMP_LIKELY(s->ctype != NULL)) {
+        return s->length;
+    }
+    return s->obj != NULL ? PyObject_Size(s->obj) : 0;
+}
+
+/* For iteration: one item, one locked access, until IndexError. */
+static PyObject *
+array_item(PyObject *self, Py_ssize_t i)
+{
+    struct fmp_shared *s = fmp_shared_of(self);
+    if (FMP_UNLIKELY(fmp_shared_enter(s) < 0)) {
+        return NULL;
+    }
+    bool mine = s->ctype != NULL && (size_t)i < (size_t)s->length;
+    return fmp_shared_leave(s, mine ? s->ctype->get(item_at(s, i)) : PySequence_GetItem(s->obj, i));
+}
+
+/* The ctypes array's own buffer, with its format and shape. Without the lock, which is the caller's to hold as long as
+ * it needs. */
+static int
+array_getbuffer(PyObject *self, Py_buffer *view, int flags)
+{
+    struct fmp_shared *s = fmp_shared_of(self);
+    if (s->obj == NULL) {
+        view->obj = NULL;
+        PyErr_SetString(PyExc_BufferError, "the array has not been initialised");
+        return -1;
+    }
+    return PyObject_GetBuffer(s->obj, view, flags);
+}
+
+static PyType_Slot array_slots[] = {
+    {Py_tp_doc, "An array of C values in shared memory, and its lock."},
+    {Py_mp_subscript, array_subscript},
+    {Py_mp_ass_subscript, array_ass_subscript},
+    {Py_mp_length, array_length},
+    {Py_sq_length, array_length},
+    {Py_sq_item, array_item},
+    {Py_bf_getbuffer, array_getbuffer},
+    {0, NULL},
+};
+
+static PyType_Spec array_spec = {
+    .name = "fastmp._core.SharedArray",
+    .basicsize = sizeof(struct fmp_shared),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = array_slots,
+};
+
+int
+fmp_py_register_array(PyObject *module)
+{
+    return fmp_py_add_type(module, &array_spec, (PyObject *)fmp_shared_type) != NULL ? 0 : -1;
+}

@@ -1,0 +1,73 @@
+/*
+ * The lock of a shared value, taken around each access. Called by: py/shared.h.
+ *
+ * A Lock or RLock of fastmp's own is taken here, without a Python call, and without an atomic operation if this thread
+ * has the RLock already; any other object by its methods acquire() and release().
+ */
+#ifndef FMP_PY_GUARD_H
+#define FMP_PY_GUARD_H
+
+#include "py/lock.h"
+
+struct fmp_guard {
+    PyObject *lock;
+    struct fmp_py_lock *native; /* the same object if it is exactly a Lock or an RLock, else NULL */
+};
+
+/* Keeps a reference to `lock`. */
+void fmp_guard_init(struct fmp_guard *g, PyObject *lock);
+void fmp_guard_clear(struct fmp_guard *g);
+
+/* For fmp_guard_enter: the lock is not free, or not ours, or there is none. */
+int fmp_guard_enter_slow(struct fmp_guard *g);
+/* For fmp_guard_leave: calls release(). */
+int fmp_guard_leave_foreign(struct fmp_guard *g);
+
+/* Takes an RLock that this thread has once more. */
+FMP_INLINE bool
+fmp_guard_enter_again(struct fmp_py_lock *lock)
+{
+    if (!lock->recursive || !fmp_py_lock_is_mine(lock)) {
+        return false;
+    }
+    lock->count++;
+    return true;
+}
+
+/* Takes the lock, waiting as long as it takes. 0, or -1 with an exception set (what acquire() raised, or RuntimeError:
+ * no lock). */
+FMP_INLINE int
+fmp_guard_enter(struct fmp_guard *g)
+{
+    struct fmp_py_lock *lock = g->native;
+    if (FMP_LIKELY(lock != NULL)) {
+        if (fmp_guard_enter_again(lock)) {
+            return 0;
+        }
+        uint32_t me = fmp_space_me(lock->base.handle.space);
+        if (FMP_LIKELY(me != 0 && fmp_lock_try(lock->shm, me))) {
+            fmp_py_lock_taken(lock);
+            return 0;
+        }
+    }
+    return fmp_guard_enter_slow(g);
+}
+
+/* Gives back what fmp_guard_enter has taken; an exception that is set stays set. 0, or -1 with what release() raised.
+ */
+FMP_INLINE int
+fmp_guard_leave(struct fmp_guard *g)
+{
+    struct fmp_py_lock *lock = g->native;
+    if (FMP_UNLIKELY(lock == NULL)) {
+        return fmp_guard_leave_foreign(g);
+    }
+    if (!lock->recursive || --lock->count == 0) {
+        lock->thread = 0; /* before the word is free, as its next owner may be a thread of ours */
+        (void)fmp_lock_release(
+            lock->shm); /* a Lock may have been released by somebody else: the access has been made */
+    }
+    return 0;
+}
+
+#endif

@@ -1,0 +1,149 @@
+/* The base of synchronized values and arrays; see shared.h. */
+#include "py/shared.h"
+
+#include "py/types.h"
+#include "py/valueblock.h"
+
+PyTypeObject *fmp_shared_type;
+
+/* Where the ctypes object's bytes are; nothing to do if it has no block or no code. */
+static int
+place(struct fmp_shared *s, PyObject *block, PyObject *code, Py_ssize_t length)
+{
+    if (block == Py_None || PyUnicode_GET_LENGTH(code) != 1) {
+        return 0;
+    }
+    const struct fmp_ctype *ctype = fmp_ctype_find(PyUnicode_READ_CHAR(code, 0));
+    if (ctype == NULL) {
+        return 0;
+    }
+    Py_ssize_t bytes;
+    char *data = fmp_valueblock_at(block, &bytes);
+    if (data == NULL) {
+        return -1;
+    }
+    if (length < 0 || length > bytes / ctype->bytes) {
+        PyErr_Format(PyExc_ValueError, "%zd elements of %d bytes do not fit a block of %zd", length, ctype->bytes,
+                     bytes);
+        return -1;
+    }
+    Py_INCREF(block);
+    Py_XSETREF(s->block, block);
+    s->data = data;
+    s->ctype = ctype;
+    s->length = length;
+    return 0;
+}
+
+/* __init__(obj, lock, block, code, length): a second call is refused, as the first one's block may be in use. */
+static int
+shared_init(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"obj", "lock", "block", "code", "length", NULL};
+    PyObject *obj, *lock, *block, *code;
+    Py_ssize_t length;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOUn:Shared", names, &obj, &lock, &block, &code, &length)) {
+        return -1;
+    }
+    struct fmp_shared *s = fmp_shared_of(self);
+    if (s->obj != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "a shared object is initialised once");
+        return -1;
+    }
+    if (place(s, block, code, length) < 0) {
+        return -1;
+    }
+    Py_INCREF(obj);
+    s->obj = obj;
+    fmp_guard_init(&s->guard, lock);
+    return 0;
+}
+
+static int
+shared_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    struct fmp_shared *s = fmp_shared_of(self);
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(s->guard.lock);
+    Py_VISIT(s->obj);
+    Py_VISIT(s->get_lock);
+    return 0; /* a block refers to nothing */
+}
+
+/* `obj` and the lock go, and with them the way to the bytes: a finalizer that still has the object gets an error, not
+ * freed memory. */
+static int
+shared_clear(PyObject *self)
+{
+    struct fmp_shared *s = fmp_shared_of(self);
+    s->data = NULL;
+    s->ctype = NULL;
+    s->direct = 0;
+    fmp_guard_clear(&s->guard);
+    Py_CLEAR(s->obj);
+    Py_CLEAR(s->get_lock);
+    Py_CLEAR(s->block);
+    return 0;
+}
+
+static void
+shared_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    shared_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *
+give(PyObject *held, PyObject *self)
+{
+    if (held == NULL) {
+        PyErr_Format(PyExc_RuntimeError, "%.200s.__init__() has not been called", Py_TYPE(self)->tp_name);
+        return NULL;
+    }
+    return Py_NewRef(held);
+}
+
+static PyObject *
+shared_get_obj(PyObject *self, PyObject *Py_UNUSED(unused))
+{
+    return give(fmp_shared_of(self)->obj, self);
+}
+
+static PyObject *
+shared_get_lock(PyObject *self, PyObject *Py_UNUSED(unused))
+{
+    return give(fmp_shared_of(self)->guard.lock, self);
+}
+
+static PyMethodDef shared_methods[] = {
+    {"get_obj", shared_get_obj, METH_NOARGS, "The ctypes object, on the same bytes."},
+    {"get_lock", shared_get_lock, METH_NOARGS, "The lock that every access takes."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot shared_slots[] = {
+    {Py_tp_doc, "Shared(obj, lock, block, code, length)\n--\n\nA ctypes object and its lock."},
+    {Py_tp_init, shared_init},
+    {Py_tp_traverse, shared_traverse},
+    {Py_tp_clear, shared_clear},
+    {Py_tp_dealloc, shared_dealloc},
+    {Py_tp_methods, shared_methods},
+    {0, NULL},
+};
+
+static PyType_Spec shared_spec = {
+    .name = "fastmp._core.Shared",
+    .basicsize = sizeof(struct fmp_shared),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = shared_slots,
+};
+
+int
+fmp_py_register_shared(PyObject *module)
+{
+    fmp_shared_type = fmp_py_add_type(module, &shared_spec, NULL);
+    return fmp_shared_type != NULL ? 0 : -1;
+}
