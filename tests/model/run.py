@@ -1,7 +1,7 @@
 """`make model`: search all states of the protocols' models with spin, and show that each broken variant is found.
 
-A run of a sound model passes if the search was complete and found no error; a run of a broken variant passes if an assertion failed
-or a cycle without progress was found. Everything spin writes goes to a temporary directory.
+A run of a sound model passes if the search was complete and found no error; a run of a broken variant passes if an assertion
+failed or a cycle without progress was found. Everything spin writes goes to a temporary directory.
 """
 
 import re
