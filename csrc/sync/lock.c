@@ -64,7 +64,7 @@ rob_the_dead(struct fmp_lock_waiter *w)
     }
     /* L3: identities do not come again for long, so the word is still the dead's or somebody was faster. */
     while ((word & (FMP_LOCK_HELD | FMP_ID_MASK)) == (FMP_LOCK_HELD | owner)) {
-        if (fmp_cas_acquire(&w->shm->word, &word, FMP_LOCK_HELD | FMP_LOCK_WAITERS | w->region->me)) {
+        if (fmp_cas_acquire(&w->shm->word, &word, FMP_LOCK_HELD | FMP_LOCK_WAITERS | w->region->me)) { /* L3 */
             FMP_FAULT("lock:robbed");
             w->dead = owner;
             return FMP_OWNER_DIED;
