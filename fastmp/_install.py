@@ -4,11 +4,13 @@ The one file that changes other modules. Called by: users, `_fastmp_bootstrap`, 
 
 - the names in `MIRRORS`: standard contexts import from these modules whenever they make something, so that contexts
   and functions taken before are reached as well;
+- the names in `FRONTS`, for all but the module's own functions: a standard Queue or ThreadPool that is in use calls
+  its class by its global name, and must find itself;
 - the contexts, and the class attributes through which standard contexts and process objects make a child;
 - the functions of `multiprocessing` itself, which are bound methods of the default context;
 - the copies that others keep: `concurrent.futures.ProcessPoolExecutor`, and the Pool of `SyncManager`.
 
-A class that a library has imported by name before `install()` stays what it was; ThreadPool among them keeps working.
+A class that a library has imported by name before `install()` stays what it was.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
@@ -24,22 +26,15 @@ from typing import Any
 
 __all__ = ["install", "installed", "uninstall"]
 
-# Only what the standard modules' remaining code may meet: its ThreadPool, say, needs the standard MapResult.
 MIRRORS = {
     "multiprocessing.connection": ("Connection", "Pipe", "wait"),
-    "multiprocessing.synchronize": (
-        "Barrier",
-        "BoundedSemaphore",
-        "Condition",
-        "Event",
-        "Lock",
-        "RLock",
-        "Semaphore",
-    ),
+    "multiprocessing.synchronize": ("Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"),
     "multiprocessing.sharedctypes": ("Array", "RawArray", "RawValue", "Value", "copy", "synchronized"),
+    "concurrent.futures.process": ("ProcessPoolExecutor",),
+}
+FRONTS = {
     "multiprocessing.queues": ("JoinableQueue", "Queue", "SimpleQueue"),
     "multiprocessing.pool": ("Pool",),
-    "concurrent.futures.process": ("ProcessPoolExecutor",),
 }
 CONTEXTS = (
     "Process",
@@ -56,7 +51,7 @@ POOL_MODULES = ("multiprocessing.pool", "fastmp.pool")
 ABSENT = object()
 
 _lock = threading.RLock()
-_changes: list[_Change] = []
+_changes: list[_Change | _Front] = []
 
 
 class _Change:
@@ -77,6 +72,10 @@ class _Change:
         if self._now() is self.new:
             self._set(self.old)
 
+    def pairs(self) -> list[tuple[Any, Any]]:
+        """Return the old object and the new one."""
+        return [] if self.old is ABSENT else [(self.old, self.new)]
+
     def _now(self) -> Any:
         """What is there, not bound: class attributes may be static methods."""
         place = self.owner if isinstance(self.owner, MutableMapping) else vars(self.owner)
@@ -91,6 +90,43 @@ class _Change:
             setattr(self.owner, self.name, value)
 
 
+class _Front:
+    """A module that shows fastmp's objects to others, while its own functions find what they were written with.
+
+    Attributes of the module are looked up in its class first, global names of its functions in its dictionary only.
+    """
+
+    def __init__(self, module: ModuleType, ours: dict[str, Any]) -> None:
+        self.module = module
+        self.ours = ours
+        self.shown = dict(ours)
+        self.old_class = type(module)
+
+    def apply(self) -> None:
+        """Put up the front."""
+        self.module.__class__ = type(self.old_class.__name__, (self.old_class,), dict(map(self._attribute, self.ours)))
+
+    def undo(self) -> None:
+        """Take it away; what somebody has put there since goes into the module."""
+        self.module.__class__ = self.old_class
+        for name, value in self.shown.items():
+            if value is not self.ours[name]:
+                setattr(self.module, name, value)
+
+    def pairs(self) -> list[tuple[Any, Any]]:
+        """Return pairs of a hidden object and the one that is shown."""
+        return [(vars(self.module)[name], new) for name, new in self.ours.items()]
+
+    def _attribute(self, name: str) -> tuple[str, property]:
+        def show(_module: ModuleType) -> Any:
+            return self.shown[name]
+
+        def change(_module: ModuleType, value: Any) -> None:
+            self.shown[name] = value
+
+        return name, property(show, change)
+
+
 def install() -> None:
     """Replace the internals of `multiprocessing` and `concurrent.futures` in place; a second call does nothing.
 
@@ -99,13 +135,15 @@ def install() -> None:
     with _lock:
         if _changes:
             return
-        mirrors = [(import_module(name), import_module(_counterpart(name)), names) for name, names in MIRRORS.items()]
+        mirrors, fronts = _import_pairs(MIRRORS), _import_pairs(FRONTS)
         _carry_start_method("multiprocessing.context", "fastmp.context")
         try:
             _replace_contexts()
-            _keep_thread_pools()
-            for standard, ours, names in mirrors:
-                _replace_names(standard, ours, names)
+            for standard, ours in mirrors:
+                for name, new in ours.items():
+                    _replace(standard, name, new)
+            for standard, ours in fronts:
+                _make(_Front(standard, ours))
             _replace_copies()
         except BaseException:
             uninstall()
@@ -141,19 +179,27 @@ def installed() -> Iterator[None]:
 
 def replacements() -> list[tuple[Any, Any]]:
     """Return pairs of a standard object and what stands in its place now; empty if fastmp is not installed."""
-    return [(change.old, change.new) for change in _changes if change.old is not ABSENT]
+    return [pair for change in _changes for pair in change.pairs()]
 
 
-def _counterpart(name: str) -> str:
-    """Name fastmp's module for a standard one."""
-    return "fastmp." + name.removeprefix("multiprocessing.")
+def _import_pairs(table: dict[str, tuple[str, ...]]) -> list[tuple[ModuleType, dict[str, Any]]]:
+    """Import the modules of a table: each standard one with fastmp's objects for it, by name."""
+    pairs = []
+    for name, exports in table.items():
+        standard, ours = import_module(name), import_module("fastmp." + name.removeprefix("multiprocessing."))
+        pairs.append((standard, {export: getattr(ours, export) for export in exports}))
+    return pairs
 
 
 def _replace(owner: Any, name: str, new: Any) -> None:
     change = _Change(owner, name, new)
     if change.old is not new:
-        change.apply()
-        _changes.append(change)
+        _make(change)
+
+
+def _make(change: _Change | _Front) -> None:
+    _changes.append(change)
+    change.apply()
 
 
 def _replace_contexts() -> None:
@@ -170,26 +216,10 @@ def _replace_contexts() -> None:
         _replace(package, name, getattr(ours._default_context, name))
 
 
-def _replace_names(standard: ModuleType, ours: ModuleType, names: Iterable[str]) -> None:
-    for name in names:
-        _replace(standard, name, getattr(ours, name))
-
-
 def _replace_copies() -> None:
     process = import_module("concurrent.futures.process")
     _replace(import_module("concurrent.futures"), "ProcessPoolExecutor", process.ProcessPoolExecutor)
     _update_manager_pool()
-
-
-def _keep_thread_pools() -> None:
-    """Let the standard ThreadPool call its base class itself: it does so by the name that is about to be replaced."""
-    thread_pool = import_module("multiprocessing.pool").ThreadPool
-    base = thread_pool.__bases__[0]
-
-    def __init__(self: Any, processes: Any = None, initializer: Any = None, initargs: Any = ()) -> None:
-        base.__init__(self, processes, initializer, initargs)
-
-    _replace(thread_pool, "__init__", __init__)
 
 
 def _update_manager_pool() -> None:

@@ -4,6 +4,8 @@ Each factory imports its class when it is called, as the standard library's do: 
 that somebody has replaced in its module is found. Called by: `fastmp/__init__.py`, `fastmp/_install.py`, the process
 classes.
 """
+# What the factories make are no subclasses of the standard classes:
+# mypy: disable-error-code="override"
 
 from __future__ import annotations
 
@@ -112,19 +114,19 @@ class BaseContext(_standard.BaseContext):
 
         return Barrier(parties, action, timeout, ctx=self.get_context())
 
-    def Queue(self, maxsize: int = 0) -> queues.Queue:  # type: ignore[override]
+    def Queue(self, maxsize: int = 0) -> queues.Queue:
         """Return a queue; without `maxsize` a put never waits."""
         from .queues import Queue
 
         return Queue(maxsize, ctx=self.get_context())
 
-    def JoinableQueue(self, maxsize: int = 0) -> queues.JoinableQueue:  # type: ignore[override]
+    def JoinableQueue(self, maxsize: int = 0) -> queues.JoinableQueue:
         """Return a queue with `task_done` and `join`."""
         from .queues import JoinableQueue
 
         return JoinableQueue(maxsize, ctx=self.get_context())
 
-    def SimpleQueue(self) -> queues.SimpleQueue:  # type: ignore[override]
+    def SimpleQueue(self) -> queues.SimpleQueue:
         """Return a queue that has only `put`, `get`, `empty` and `close`."""
         from .queues import SimpleQueue
 
@@ -136,7 +138,7 @@ class BaseContext(_standard.BaseContext):
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
-    ) -> pool.Pool:  # type: ignore[override]
+    ) -> pool.Pool:
         """Return a pool of workers, as many as there are CPUs unless told."""
         from .pool import Pool
 

@@ -9,7 +9,6 @@ from concurrent.futures import (
     Executor,
     Future,
     InvalidStateError,
-    ThreadPoolExecutor,
     TimeoutError,
     as_completed,
     wait,
@@ -17,6 +16,8 @@ from concurrent.futures import (
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from .process import ProcessPoolExecutor
 
 __all__ = [
@@ -41,4 +42,8 @@ def __getattr__(name: str) -> Any:
         from .process import ProcessPoolExecutor
 
         return ProcessPoolExecutor
+    if name == "ThreadPoolExecutor":
+        from concurrent.futures import ThreadPoolExecutor
+
+        return ThreadPoolExecutor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
