@@ -1,0 +1,110 @@
+"""The public names are those of the standard library, exactly, with fastmp's own beside them."""
+
+import importlib
+import inspect
+import multiprocessing
+import subprocess
+import sys
+
+import pytest
+
+import fastmp
+from fastmp._install import MIRRORS
+
+OWN = {
+    "OwnerDied",
+    "ProcessPoolExecutor",
+    "WorkerDied",
+    "install",
+    "installed",
+    "load_ipython_extension",
+    "uninstall",
+    "unload_ipython_extension",
+}
+UNCHANGED = (
+    "multiprocessing.dummy",
+    "multiprocessing.dummy.connection",
+    "multiprocessing.managers",
+    "multiprocessing.process",
+    "multiprocessing.shared_memory",
+    "multiprocessing.util",
+)
+# Used by the standard contexts and by libraries, though the standard `__all__` leaves them out.
+EXTRA = {"multiprocessing.connection": {"Connection"}, "multiprocessing.synchronize": {"Barrier"}}
+
+
+def counterpart(name):
+    return importlib.import_module("fastmp." + name.removeprefix("multiprocessing."))
+
+
+def exports(name):
+    module = importlib.import_module(name)
+    return set(getattr(module, "__all__", ())) | EXTRA.get(name, set())
+
+
+def test_names_of_the_package():
+    assert set(fastmp.__all__) == set(multiprocessing.__all__) | OWN
+    assert len(fastmp.__all__) == len(set(fastmp.__all__))
+
+
+def test_star_import():
+    namespace = {}
+    exec("from fastmp import *", namespace)
+    assert set(fastmp.__all__) <= set(namespace)
+
+
+@pytest.mark.parametrize("name", multiprocessing.__all__)
+def test_signatures(name):
+    standard, ours = getattr(multiprocessing, name), getattr(fastmp, name)
+    if inspect.isroutine(standard):
+        wanted, found = (inspect.signature(function).parameters for function in (standard, ours))
+        assert [(p.name, p.kind, p.default) for p in found.values()] == [
+            (p.name, p.kind, p.default) for p in wanted.values()
+        ]
+
+
+@pytest.mark.parametrize("name", [*MIRRORS, *UNCHANGED])
+def test_names_of_the_modules(name):
+    module = counterpart(name)
+    assert exports(name) <= set(module.__all__)
+    assert all(hasattr(module, export) for export in module.__all__)
+
+
+@pytest.mark.parametrize("name", MIRRORS)
+def test_classes_say_that_they_are_fastmps(name):
+    standard, ours = importlib.import_module(name), counterpart(name)
+    for export in ours.__all__:
+        value = getattr(ours, export)
+        if isinstance(value, type) and value is not getattr(standard, export, None):
+            assert value.__module__.startswith("fastmp"), value
+
+
+def test_contexts_are_of_the_standard_types():
+    for method in ("fork",):
+        standard = multiprocessing.get_context(method)
+        assert isinstance(fastmp.get_context(method), type(standard))
+
+
+def test_executor_and_its_module():
+    executor = importlib.import_module("fastmp.concurrent.futures.process").ProcessPoolExecutor
+    assert fastmp.ProcessPoolExecutor is executor
+    assert importlib.import_module("fastmp.concurrent.futures").ProcessPoolExecutor is executor
+    standard = importlib.import_module("concurrent.futures")
+    assert issubclass(executor, standard.Executor)
+    assert set(standard.__all__) <= set(importlib.import_module("fastmp.concurrent.futures").__all__)
+
+
+def test_unknown_names():
+    for module in (fastmp, importlib.import_module("fastmp.concurrent.futures"), fastmp.util):
+        with pytest.raises(AttributeError, match="no_such_name"):
+            _ = module.no_such_name
+
+
+def test_import_is_light():
+    """No thread, and nothing that only some programs need."""
+    script = "import fastmp, sys, threading; print(threading.active_count(), *sorted(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    threads, *modules = result.stdout.split()
+    assert threads == "1"
+    heavy = {"numpy", "ctypes", "multiprocessing.managers", "multiprocessing.pool", "fastmp.queues", "asyncio"}
+    assert heavy.isdisjoint(modules)

@@ -1,0 +1,297 @@
+"""fastmp.install, uninstall and installed; %load_ext; the hook behind FASTMP_INSTALL=1."""
+
+from types import SimpleNamespace
+
+import pytest
+from support.programs import output_of
+
+import fastmp
+from fastmp import _install
+
+MODULES = """
+import importlib
+NAMES = (
+    "multiprocessing multiprocessing.context multiprocessing.connection multiprocessing.synchronize "
+    "multiprocessing.sharedctypes multiprocessing.queues multiprocessing.pool multiprocessing.process "
+    "multiprocessing.managers multiprocessing.popen_fork concurrent.futures concurrent.futures.process"
+)
+modules = [importlib.import_module(name) for name in NAMES.split()]
+
+def everything():
+    "Each attribute of each module, of its classes and dictionaries, by identity."
+    found = {}
+    for module in modules:
+        for name, value in vars(module).items():
+            found[module.__name__, name] = id(value)
+            if isinstance(value, type) and value.__module__ == module.__name__:
+                found.update({(module.__name__, name, inner): id(v) for inner, v in vars(value).items()})
+    context, managers = modules[1], modules[8]
+    found.update({("contexts", name): id(v) for name, v in context._concrete_contexts.items()})
+    found.update({("registry", name): v for name, v in managers.SyncManager._registry.items()})
+    found["method"] = context._default_context.get_start_method(allow_none=True)
+    return found
+"""
+
+
+def test_every_module_hands_out_fastmps_classes():
+    script = """
+        import fastmp
+        fastmp.install()
+        import concurrent.futures, multiprocessing.connection, multiprocessing.pool, multiprocessing.queues
+        import multiprocessing.sharedctypes, multiprocessing.synchronize
+        from concurrent.futures.process import ProcessPoolExecutor
+        for thing in (
+            multiprocessing.Process, multiprocessing.get_context("fork").Process, multiprocessing.get_context(),
+            multiprocessing.context.ForkContext, multiprocessing.connection.Connection, multiprocessing.pool.Pool,
+            multiprocessing.queues.Queue, multiprocessing.queues.SimpleQueue, multiprocessing.synchronize.Lock,
+            multiprocessing.synchronize.Barrier, multiprocessing.Queue(), multiprocessing.Lock(),
+            multiprocessing.Event(), multiprocessing.Value("i"), multiprocessing.Pipe()[0],
+            concurrent.futures.ProcessPoolExecutor, ProcessPoolExecutor,
+        ):
+            print((thing if isinstance(thing, type) else type(thing)).__module__.partition(".")[0])
+    """
+    assert set(output_of(script)) == {"fastmp"}
+
+
+def test_names_taken_before_are_reached():
+    script = """
+        import multiprocessing
+        from multiprocessing import Process, Queue, Value, get_context
+        from multiprocessing.context import ForkProcess
+        fork, old_default = get_context("fork"), multiprocessing.context._default_context
+        import fastmp
+        fastmp.install()
+        for process in (Process(), ForkProcess(), fork.Process(), old_default.Process()):
+            process.start()
+            process.join()
+            print(type(process._popen).__module__, process.exitcode)
+        for thing in (Queue(), fork.Lock(), Value("i"), old_default.SimpleQueue()):
+            print(type(thing).__module__.partition(".")[0])
+    """
+    assert output_of(script) == ["fastmp.popen_fork 0"] * 4 + ["fastmp"] * 4
+
+
+def test_uninstall_restores_everything():
+    script = (
+        MODULES
+        + """
+import fastmp
+before = everything()
+for _ in range(2):
+    fastmp.install()
+    fastmp.install()
+    print(everything() != before, len(fastmp._install.replacements()) > 40)
+    fastmp.uninstall()
+    fastmp.uninstall()
+    after = everything()
+    print(sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key)))
+"""
+    )
+    assert output_of(script) == ["True True", "[]"] * 2
+
+
+def test_executor_that_nobody_had_asked_for():
+    """`concurrent.futures` has its own binding, made at the first use."""
+    script = """
+        import concurrent.futures, fastmp
+        print("ProcessPoolExecutor" in vars(concurrent.futures))
+        with fastmp.installed():
+            print(concurrent.futures.ProcessPoolExecutor.__module__)
+        print("ProcessPoolExecutor" in vars(concurrent.futures), concurrent.futures.ProcessPoolExecutor.__module__)
+    """
+    ours, standard = "fastmp.concurrent.futures.process", "concurrent.futures.process"
+    assert output_of(script) == ["False", ours, f"False {standard}"]
+
+
+def test_installed_nests():
+    import multiprocessing.queues
+
+    standard = multiprocessing.queues.Queue
+    with fastmp.installed():
+        with fastmp.installed():
+            pass
+        assert multiprocessing.queues.Queue is not standard
+    assert multiprocessing.queues.Queue is standard
+
+
+def test_installed_uninstalls_after_an_error():
+    import multiprocessing
+
+    with pytest.raises(KeyError), fastmp.installed():
+        raise KeyError
+    assert not multiprocessing.Process.__module__.startswith("fastmp")
+
+
+def test_what_others_have_put_there_since_stays(monkeypatch):
+    import multiprocessing.queues
+
+    standard = multiprocessing.queues.Queue
+    with fastmp.installed():
+        multiprocessing.queues.Queue = patched = object()
+    assert multiprocessing.queues.Queue is patched
+    multiprocessing.queues.Queue = standard
+
+
+def test_a_failed_install_changes_nothing(monkeypatch):
+    import multiprocessing.queues
+
+    standard = multiprocessing.queues.Queue
+
+    def fail():
+        raise OSError("no more")
+
+    monkeypatch.setattr(_install, "_replace_copies", fail)
+    with pytest.raises(OSError, match="no more"):
+        fastmp.install()
+    assert multiprocessing.queues.Queue is standard
+    assert not _install.replacements()
+
+
+def test_start_method_goes_along_and_comes_back():
+    script = """
+        import fastmp, multiprocessing
+        multiprocessing.set_start_method("fork")
+        fastmp.install()
+        print(multiprocessing.get_start_method(allow_none=True))
+        fastmp.uninstall()
+        multiprocessing.set_start_method(None, force=True)
+        fastmp.set_start_method(None, force=True)
+        fastmp.install()
+        print(multiprocessing.get_start_method(allow_none=True))
+        multiprocessing.set_start_method("fork")
+        fastmp.uninstall()
+        print(multiprocessing.get_start_method(allow_none=True))
+    """
+    assert output_of(script) == ["fork", "None", "fork"]
+
+
+def test_a_start_method_that_fastmp_lacks():
+    script = """
+        import fastmp, multiprocessing
+        multiprocessing.set_start_method("spawn")
+        try:
+            fastmp.install()
+        except ValueError as error:
+            print(error)
+        print(multiprocessing.Process.__module__, multiprocessing.get_start_method())
+    """
+    assert output_of(script) == [
+        "start method 'spawn' is not available: fastmp has only 'fork'",
+        "multiprocessing.context spawn",
+    ]
+
+
+def test_standard_objects_made_before_keep_working():
+    script = """
+        import multiprocessing, multiprocessing.pool
+        queue, pool = multiprocessing.JoinableQueue(), multiprocessing.Pool(1)
+        import fastmp
+        fastmp.install()
+        queue.put(1)  # starts the feeder thread
+        print(queue.get(), type(queue).__module__)
+        queue.task_done()
+        queue.join()
+        print(pool.map(abs, [-1, -2]), pool.apply(abs, (-3,)), type(pool).__module__)
+        pool.close()
+        pool.join()
+    """
+    assert output_of(script) == ["1 multiprocessing.queues", "[1, 2] 3 multiprocessing.pool"]
+
+
+def test_managers():
+    """One imported before, and one after: the Pool that it serves is the one that is in `multiprocessing.pool`."""
+    script = """
+        import {first}
+        import fastmp
+        fastmp.install()
+        import multiprocessing.managers
+        registry = multiprocessing.managers.SyncManager._registry
+        print(registry["Pool"][0].__module__)
+        with multiprocessing.Manager() as manager:
+            print(manager.dict(a=1)["a"], manager.Pool(1).apply(abs, (-2,)))
+        fastmp.uninstall()
+        print(registry["Pool"][0].__module__)
+    """
+    for first in ("multiprocessing.managers", "sys"):
+        assert output_of(script.format(first=first)) == ["fastmp.pool", "1 2", "multiprocessing.pool"]
+
+
+def test_children_are_installed_too():
+    script = """
+        import fastmp, multiprocessing
+        def child(): print(type(multiprocessing.Queue()).__module__, multiprocessing.get_start_method())
+        fastmp.install()
+        process = multiprocessing.Process(target=child); process.start(); process.join()
+    """
+    assert output_of(script) == ["fastmp.queues fork"]
+
+
+def test_notebook_names_are_rebound():
+    import concurrent.futures
+    import multiprocessing.queues
+
+    standard = concurrent.futures.ProcessPoolExecutor, multiprocessing.Process, multiprocessing.Queue
+    names = dict(zip(("Executor", "Process", "Queue"), standard, strict=True), other=multiprocessing)
+    shell = SimpleNamespace(user_ns=names)
+    fastmp.load_ipython_extension(shell)
+    try:
+        assert names["Executor"] is fastmp.ProcessPoolExecutor
+        assert names["Process"] is fastmp.Process
+        assert names["Queue"] == fastmp.Queue
+        assert names["other"] is multiprocessing
+    finally:
+        fastmp.unload_ipython_extension(shell)
+    assert (names["Executor"], names["Process"], names["Queue"]) == standard
+    assert not _install.replacements()
+
+
+# ---- FASTMP_INSTALL=1: the hook alone; tests/unit/test_run.py has the rest
+
+ARMED = "import _fastmp_bootstrap; "
+FIRST_IMPORTS = [
+    "import multiprocessing",
+    "import multiprocessing.pool",
+    "from multiprocessing import Queue",
+    "import concurrent.futures; concurrent.futures.ProcessPoolExecutor",
+    "from concurrent.futures.process import ProcessPoolExecutor",
+    "import fastmp",
+    "import fastmp.queues",
+    "from fastmp.concurrent.futures import ProcessPoolExecutor",
+]
+
+
+@pytest.mark.parametrize("first", FIRST_IMPORTS)
+def test_hook_installs_at_the_first_import(first):
+    script = f"""
+import _fastmp_bootstrap, sys
+{first}
+import concurrent.futures, multiprocessing
+print(multiprocessing.Process.__module__, type(multiprocessing.Queue()).__module__)
+print(concurrent.futures.ProcessPoolExecutor.__module__)
+print(any(isinstance(finder, _fastmp_bootstrap.Finder) for finder in sys.meta_path))
+print(multiprocessing.__spec__.loader.exec_module.__self__ is multiprocessing.__loader__)
+"""
+    assert output_of(script) == ["fastmp.process fastmp.queues", "fastmp.concurrent.futures.process", "False", "True"]
+
+
+def test_hook_installs_where_multiprocessing_is_there_already():
+    script = "import multiprocessing, _fastmp_bootstrap; print(multiprocessing.Process.__module__)"
+    assert output_of(script) == ["fastmp.process"]
+
+
+def test_hook_does_nothing_to_other_programs():
+    script = """
+        import sys
+        before = set(sys.modules)
+        import _fastmp_bootstrap
+        print(*(set(sys.modules) - before))
+        import json, threading, concurrent.futures
+        print("multiprocessing" in sys.modules, "fastmp" in sys.modules)
+    """
+    assert output_of(script) == ["_fastmp_bootstrap", "False False"]
+
+
+def test_hook_takes_less_than_a_millisecond():
+    script = "import time; t = time.perf_counter(); import _fastmp_bootstrap; print(time.perf_counter() - t)"
+    output_of(script)  # compiles it
+    assert min(float(output_of(script)[0]) for _ in range(5)) < 0.001
