@@ -1,4 +1,4 @@
-"""The order table of docs/memory-model.md and the labels in csrc/ are the same, and no ordered atomic is left out of it."""
+"""The order table of docs/memory-model.md and the labels in csrc/ are the same; no ordered atomic is left out."""
 
 import re
 from dataclasses import dataclass
