@@ -17,10 +17,11 @@ take(void *ctx)
     struct fmp_lock_waiter *w = ctx;
     uint32_t word =
         fmp_load_relaxed(&w->shm->word); /* relaxed: a look before the CAS, so that spinning does not own the line */
-    if (word != 0) {
+    uint32_t me = w->region->me;         /* 0 in a thread that is still waiting while its process exits */
+    if (word != 0 || me == 0) {
         return false;
     }
-    bool taken = fmp_cas_acquire(&w->shm->word, &word, FMP_LOCK_HELD | w->bits | w->region->me); /* L1: pairs with L2 */
+    bool taken = fmp_cas_acquire(&w->shm->word, &word, FMP_LOCK_HELD | w->bits | me); /* L1: pairs with L2 */
     FMP_FAULT("lock:taken");
     return taken;
 }
@@ -32,7 +33,7 @@ take_or_mark(struct fmp_lock_waiter *w, uint32_t *seen)
     while (!take(w)) {
         uint32_t word = fmp_load_relaxed(&w->shm->word); /* relaxed: the CAS and the futex check it */
         *seen = word | FMP_LOCK_WAITERS;
-        if (word == *seen || (word != 0 && fmp_cas_relaxed(&w->shm->word, &word, *seen))) {
+        if (word == *seen || w->region->me == 0 || (word != 0 && fmp_cas_relaxed(&w->shm->word, &word, *seen))) {
             FMP_FAULT("lock:marked");
             return false;
         }
