@@ -5,7 +5,7 @@
  * are private hints, so there is no structure that a killed process can leave half-changed. Each region is a table of 1
  * MiB chunks; a chunk belongs to one size class (64 bytes to 256 KiB, four classes per doubling), larger blocks are
  * runs of chunks. Virtual space is never coalesced; pages are given back by punching holes. Modelled in
- * tests/model/block.pml.
+ * tests/model/block.pml and holders.pml.
  *
  * A block is one of:
  *   OWNED    by one process (a message being written or read)

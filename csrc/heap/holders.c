@@ -12,15 +12,20 @@
  *
  * and a hold, which only a holder may do, sets the new bit while the holder's own is set (H8). No bump is needed there.
  *
- * Claim: if the CAS from version v succeeds, no bit is set. Proof: order the holders of this life of the block by when
- * they became one; all but the first were made one by an earlier holder. The scan saw every one of them gone:
- * - The first: its bit was set before the block was SHARED, so before v was read. The scan read 0, so it read its
- *   clear, or something later. Before that clear, in the same process (or, after its death, in the reclaimer), came a
- *   bump, which is thus before the CAS; as the CAS found v, the bump made v or an older version.
- * - Any other, X, made a holder by the earlier Y: Y's bump made v or an older version, by the same argument. X's bit
- * was set by Y before Y's bump (a holder lets go last; a reclaimer comes after death). Reading v thus came after X's
- * bit was set, and so did the scan; it read 0, so it read X's clear; and so on for those whom X made holders. Had a
- * hold bumped *before* it sets the bit, as one might think, a scan that began in between would miss it.
+ * Claim: if the CAS from version v succeeds, no bit is set. Proof: take the holders of this life of the block in the
+ * order in which they became one. The scan saw each of them gone:
+ *
+ * The first one's bit was set before the block was SHARED, so before v was read. The scan read 0, so it read this bit's
+ * clear, or something later. Before that clear, in the same process (or, after its death, in the reclaimer), came a
+ * bump, which is thus before the CAS; as the CAS found v, that bump made v or an older version.
+ *
+ * Any other one, X, was made a holder by an earlier one, Y, whose bump made v or an older version, by the same
+ * argument. Y set X's bit before Y's bump (a holder lets go last; a reclaimer comes after death). Reading v thus came
+ * after X's bit was set, and so did the scan. It read 0, so it read X's clear, whose bump made v or an older version.
+ * And so on.
+ *
+ * Had a hold bumped *before* it sets the bit, and a drop not at all, a scan that began in between would miss the bit
+ * (tests/model/holders.pml, BROKEN_BUMP_BEFORE_HOLD).
  *
  * Two who both find the bitmap empty: the CAS is from the same value, one wins. A version never comes twice, so a late
  * CAS cannot hit the block's next life. A late *clear* could, so a bit is cleared by one actor only: its process while

@@ -26,7 +26,7 @@
  *   H8  set      fetch_or of a holder bit   acq_rel  pairs with H10
  *   H9  clear    fetch_and of a holder bit  acq_rel  pairs with H10: see holders.c
  *   H10 scan     loads of the bitmap        acquire  pairs with H8 and H9
- *   H11 last     CAS SHARED -> OWNED        acquire  pairs with H7: all holders' use of the block is over
+ *   H11 last     CAS SHARED -> OWNED        acq_rel  pairs with H7: all holders' use of the block is over
  *   H12 carve    CAS / load of carved       release / acquire: the pages below it exist
  *   H13 entry    store / load of the table  release / acquire: the chunk's header is filled in
  *   H14 push     CAS / load of class head   release / acquire: the chunk's `next`
