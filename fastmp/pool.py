@@ -153,7 +153,8 @@ def _worker_died(process: Any) -> Callable[[Any, int], WorkerDied]:
     """Make the error of the task that was lost with a worker."""
 
     def make_error(job: Any, index: int) -> WorkerDied:
-        return WorkerDied(process.pid, process.exitcode, f"task {index} of {getattr(job, '_what', 'a call')}")
+        func = getattr(job, "_what", "a call")
+        return WorkerDied(process.pid, process.exitcode, f"task {index} of {getattr(func, '__qualname__', func)}")
 
     return make_error
 

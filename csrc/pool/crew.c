@@ -152,7 +152,7 @@ a_worker_ended(struct fmp_crew *crew)
 static int
 look_after_workers(struct fmp_crew *crew)
 {
-    if (crew->maintain == NULL || !a_worker_ended(crew)) {
+    if (crew->maintain == NULL || crew->maintain == Py_None || !a_worker_ended(crew)) {
         return 0;
     }
     PyObject *maintain = Py_NewRef(crew->maintain);
@@ -180,20 +180,20 @@ sleep_once(struct fmp_crew *crew, struct fmp_job *job, uint64_t deadline_ns, uin
 int
 fmp_crew_wait(struct fmp_crew *crew, struct fmp_job *job, uint64_t deadline_ns)
 {
+    uint64_t at_start = crew->pokes;
     for (;;) {
         uint64_t pokes = crew->pokes;
         if (fmp_crew_pump(crew) < 0) {
             return FMP_PY_ERROR;
         }
-        if (job != NULL && job->done) {
+        if (job != NULL ? job->done : crew->pokes != at_start) {
             return FMP_PY_READY;
         }
-        int rc = sleep_once(crew, job, deadline_ns, pokes);
-        if (rc == FMP_PY_ERROR || (rc == FMP_PY_READY && job == NULL)) {
-            return rc;
+        if (deadline_ns != FMP_NEVER && sys_now_ns() >= deadline_ns) {
+            return FMP_PY_TIMEOUT;
         }
-        if (rc == FMP_PY_TIMEOUT && deadline_ns != FMP_NEVER && sys_now_ns() >= deadline_ns) {
-            return job != NULL && job->done ? FMP_PY_READY : FMP_PY_TIMEOUT;
+        if (sleep_once(crew, job, deadline_ns, pokes) == FMP_PY_ERROR) {
+            return FMP_PY_ERROR;
         }
     }
 }
@@ -208,7 +208,7 @@ fmp_crew_poke(struct fmp_crew *crew)
 int
 fmp_crew_ask_for_helper(struct fmp_crew *crew)
 {
-    if (crew->need_helper == NULL || crew->fork_generation != fmp_fork_generation) {
+    if (crew->need_helper == NULL || crew->need_helper == Py_None || crew->fork_generation != fmp_fork_generation) {
         return 0;
     }
     PyObject *result = PyObject_CallNoArgs(crew->need_helper);

@@ -123,6 +123,7 @@ fmp_crew_deliver(struct fmp_crew *crew, const struct fmp_task_head *head, enum f
         return;
     }
     bool success = kind == FMP_RESULT_VALUE;
+    crew->pokes++; /* whoever waits for anything to happen has it */
     switch (job->kind) {
     case FMP_JOB_MAP:
         deliver_chunk(crew, job, head->index, success, value);

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import threading
 import weakref
 from concurrent.futures import Executor, process as _standard
@@ -110,6 +111,7 @@ class ProcessPoolExecutor(Executor):
         max_tasks_per_child: int | None = None,
         on_worker_death: Literal["break", "fail-task"] = "break",
     ) -> None:
+        self._crew: _core.Crew | None = None
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
@@ -129,7 +131,6 @@ class ProcessPoolExecutor(Executor):
         self._finished = False
         self._shutdown_lock = threading.RLock()
         self._executor_manager_thread: threading.Thread | None = None
-        self._crew: _core.Crew | None = None
         _executors.add(self)
 
     # ---- calls ----
@@ -209,7 +210,7 @@ class ProcessPoolExecutor(Executor):
         """See to workers that have ended. Called by whoever waits for results."""
         with self._shutdown_lock:
             for place, process in list(self._places.items()):
-                if process.exitcode is not None:
+                if process.exitcode is not None and self._places.get(place) is process:
                     self._bury(place, process)
             if (
                 not self._finished
@@ -363,3 +364,4 @@ def _at_exit() -> None:
 
 
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+os.register_at_fork(after_in_child=_executors.clear)  # a child's exit is not its parent's

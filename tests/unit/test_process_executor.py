@@ -1,0 +1,256 @@
+"""ProcessPoolExecutor: futures, errors, broken pools, the end."""
+
+import asyncio
+import concurrent.futures
+import os
+import signal
+import threading
+import time
+
+import fastmp
+import pytest
+from concurrent.futures import CancelledError, as_completed, wait
+from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
+
+
+def square(x):
+    return x * x
+
+
+def add(a, b=0):
+    return a + b
+
+
+def sleep_then(seconds, value):
+    time.sleep(seconds)
+    return value
+
+
+def fail(x):
+    raise ValueError("bad", x)
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture
+def executor():
+    with fastmp.ProcessPoolExecutor(2) as executor:
+        yield executor
+
+
+def test_submit_and_map(executor):
+    assert executor.submit(square, 5).result() == 25
+    assert executor.submit(add, 1, b=2).result(timeout=10) == 3
+    assert list(executor.map(square, range(10))) == [x * x for x in range(10)]
+    assert list(executor.map(add, range(10), range(10), chunksize=3)) == [2 * x for x in range(10)]
+    with pytest.raises(ValueError, match="chunksize"):
+        executor.map(square, [1], chunksize=0)
+
+
+def test_real_futures(executor):
+    future = executor.submit(square, 3)
+    assert isinstance(future, concurrent.futures.Future)
+    assert type(future).__module__.startswith("fastmp")
+    assert isinstance(executor, concurrent.futures.Executor)
+    assert future.result() == 9
+    assert future.done() and not future.running() and not future.cancelled()
+    assert future.exception() is None
+    assert "finished returned int" in repr(future)
+
+
+def test_more_calls_than_the_rings_hold(executor):
+    futures = [executor.submit(square, i) for i in range(5000)]
+    assert [f.result(timeout=30) for f in futures] == [x * x for x in range(5000)]
+
+
+def test_done_without_waiting(executor):
+    future = executor.submit(square, 3)
+    end = time.monotonic() + 10
+    while not future.done():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    assert future.result(timeout=0) == 9
+
+
+def test_wait_and_as_completed(executor):
+    futures = [executor.submit(sleep_then, 0.05 * (3 - i), i) for i in range(3)]
+    assert [f.result() for f in as_completed(futures, timeout=20)] != []
+    done, pending = wait(futures, timeout=20)
+    assert len(done) == 3
+    assert not pending
+    slow = executor.submit(sleep_then, 0.5, 1)
+    quick = executor.submit(square, 2)
+    done, pending = wait([slow, quick], return_when=concurrent.futures.FIRST_COMPLETED, timeout=20)
+    assert quick in done
+    failing = [executor.submit(fail, 1), slow]
+    done, _ = wait(failing, return_when=concurrent.futures.FIRST_EXCEPTION, timeout=20)
+    assert failing[0] in done
+
+
+def test_callbacks_run_without_anybody_waiting(executor):
+    called = threading.Event()
+    future = executor.submit(square, 4)
+    future.add_done_callback(lambda f: called.set())
+    assert called.wait(10)
+    late = []
+    future.add_done_callback(late.append)
+    assert late == [future]
+
+
+def test_asyncio(executor):
+    async def main():
+        loop = asyncio.get_running_loop()
+        return await asyncio.gather(*(loop.run_in_executor(executor, square, i) for i in range(50)))
+
+    assert asyncio.run(main()) == [i * i for i in range(50)]
+
+
+def test_exceptions(executor):
+    future = executor.submit(fail, 7)
+    with pytest.raises(ValueError, match="bad") as caught:
+        future.result()
+    assert caught.value.args == ("bad", 7)
+    assert isinstance(caught.value.__cause__, _RemoteTraceback)
+    assert "in fail" in str(caught.value.__cause__)
+    assert isinstance(future.exception(), ValueError)
+    with pytest.raises(ValueError, match="bad"):
+        list(executor.map(fail, [1]))
+
+
+def test_timeouts(executor):
+    future = executor.submit(sleep_then, 0.5, "late")
+    with pytest.raises(TimeoutError):
+        future.result(timeout=0.01)
+    with pytest.raises(TimeoutError):
+        list(executor.map(sleep_then, [0.5], [1], timeout=0.01))
+    assert future.result(timeout=10) == "late"
+
+
+def test_cancel(executor):
+    blockers = [executor.submit(sleep_then, 0.6, i) for i in range(2)]
+    end = time.monotonic() + 10
+    while not all(b.running() for b in blockers):
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    pending = executor.submit(square, 3)
+    assert pending.cancel()
+    assert pending.cancelled() and pending.done()
+    with pytest.raises(CancelledError):
+        pending.result()
+    assert not blockers[0].cancel()
+    assert [b.result(timeout=10) for b in blockers] == [0, 1]
+    done, _ = wait([pending], timeout=10)
+    assert pending in done
+
+
+def test_unpicklable(executor):
+    with pytest.raises(Exception, match="pickle|lambda|local"):
+        executor.submit(lambda: 0).result(timeout=10)
+    with pytest.raises(Exception, match="pickle|lock"):
+        executor.submit(square, threading.Lock()).result(timeout=10)
+    assert executor.submit(square, 2).result() == 4
+
+
+@pytest.mark.parametrize("how", ["result", "wait", "callback"])
+def test_killed_worker_breaks_the_executor(how):
+    with fastmp.ProcessPoolExecutor(2) as executor:
+        waiting = [executor.submit(sleep_then, 5, i) for i in range(3)]
+        bad = executor.submit(die)
+        victim = next(iter(executor._processes))
+        os.kill(victim, signal.SIGKILL)
+        if how == "wait":
+            assert len(wait([bad, *waiting], timeout=20).done) == 4
+        elif how == "callback":
+            called = threading.Event()
+            bad.add_done_callback(lambda f: called.set())
+            assert called.wait(20)
+        with pytest.raises(BrokenProcessPool):
+            bad.result(timeout=20)
+        for future in waiting:
+            with pytest.raises(BrokenProcessPool):
+                future.result(timeout=20)
+        with pytest.raises(BrokenProcessPool):
+            executor.submit(square, 1)
+
+
+def test_on_worker_death_fail_task():
+    with fastmp.ProcessPoolExecutor(2, on_worker_death="fail-task") as executor:
+        others = [executor.submit(sleep_then, 0.1, i) for i in range(4)]
+        with pytest.raises(fastmp.WorkerDied, match="SIGKILL"):
+            executor.submit(die).result(timeout=20)
+        assert [f.result(timeout=20) for f in others] == [0, 1, 2, 3]
+        assert executor.submit(square, 5).result(timeout=20) == 25
+    with pytest.raises(ValueError, match="on_worker_death"):
+        fastmp.ProcessPoolExecutor(1, on_worker_death="shrug")
+
+
+def fail_to_initialise():
+    raise RuntimeError("initializer")
+
+
+def test_failing_initializer():
+    with fastmp.ProcessPoolExecutor(2, initializer=fail_to_initialise) as executor:
+        with pytest.raises(BrokenProcessPool):
+            executor.submit(square, 1).result(timeout=20)
+
+
+def test_shutdown():
+    executor = fastmp.ProcessPoolExecutor(2)
+    futures = [executor.submit(sleep_then, 0.1, i) for i in range(4)]
+    workers = list(executor._processes.values())
+    executor.shutdown()
+    assert [f.result(timeout=0) for f in futures] == [0, 1, 2, 3]
+    assert all(p.exitcode == 0 for p in workers)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(square, 1)
+    executor.shutdown()
+
+
+def test_shutdown_without_waiting():
+    executor = fastmp.ProcessPoolExecutor(2)
+    futures = [executor.submit(sleep_then, 0.1, i) for i in range(4)]
+    start = time.monotonic()
+    executor.shutdown(wait=False)
+    assert time.monotonic() - start < 0.1 or any(not f.done() for f in futures)
+    assert [f.result(timeout=20) for f in futures] == [0, 1, 2, 3]
+    end = time.monotonic() + 20
+    while any(t.name == "fastmp-shutdown" for t in threading.enumerate()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_shutdown_cancelling():
+    executor = fastmp.ProcessPoolExecutor(1)
+    futures = [executor.submit(sleep_then, 0.2, i) for i in range(20)]
+    executor.shutdown(cancel_futures=True)
+    assert all(f.done() for f in futures)
+    assert sum(f.cancelled() for f in futures) >= 15
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="greater than 0"):
+        fastmp.ProcessPoolExecutor(0)
+    with pytest.raises(TypeError):
+        fastmp.ProcessPoolExecutor(1, initializer=3)
+    with pytest.raises(TypeError):
+        fastmp.ProcessPoolExecutor(1, max_tasks_per_child="2")
+    with pytest.raises(ValueError, match="incompatible"):
+        fastmp.ProcessPoolExecutor(1, mp_context=fastmp.get_context("fork"), max_tasks_per_child=2)
+
+
+def test_max_tasks_per_child():
+    with fastmp.ProcessPoolExecutor(1, max_tasks_per_child=2) as executor:
+        pids = [executor.submit(os.getpid).result(timeout=20) for _ in range(6)]
+    assert len(set(pids)) == 3
+
+
+def test_ctrl_c_ends_a_wait():
+    with fastmp.ProcessPoolExecutor(1) as executor:
+        future = executor.submit(sleep_then, 1.0, 1)
+        timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            future.result()
+        timer.join()
