@@ -1,7 +1,7 @@
 /*
  * Atomic operations on values; see atomic.h.
  *
- * V1: every operation is acquire-release and pairs with itself in the other processes: what a process wrote before its
+ * I1: every operation is acquire-release and pairs with itself in the other processes: what a process wrote before its
  * operation is seen by the one whose operation reads its result.
  */
 #include "py/atomic.h"
@@ -68,7 +68,7 @@ fmp_atomic_fetch_add(PyObject *self, PyObject *n)
     }
     const struct fmp_ctype *ctype = fmp_shared_of(self)->ctype;
     union cell old;
-    FMP_EACH_WIDTH(ctype->bytes, at, old, fmp_fetch_add_acq_rel, bits) /* V1 */
+    FMP_EACH_WIDTH(ctype->bytes, at, old, fmp_fetch_add_acq_rel, bits) /* I1 */
     return ctype->get(&old);
 }
 
@@ -82,11 +82,10 @@ fmp_atomic_exchange(PyObject *self, PyObject *x)
     }
     const struct fmp_ctype *ctype = fmp_shared_of(self)->ctype;
     union cell old;
-    FMP_EACH_WIDTH(ctype->bytes, at, old, fmp_exchange_acq_rel, bits) /* V1 */
+    FMP_EACH_WIDTH(ctype->bytes, at, old, fmp_exchange_acq_rel, bits) /* I1 */
     return ctype->get(&old);
 }
 
-/* V1 in each width. */
 static bool
 compare_exchange(void *at, unsigned bytes, uint64_t expected, uint64_t desired)
 {
@@ -94,16 +93,16 @@ compare_exchange(void *at, unsigned bytes, uint64_t expected, uint64_t desired)
     switch (bytes) {
     case 1:
         e.u8 = (uint8_t)expected;
-        return fmp_cas_acq_rel((_Atomic uint8_t *)at, &e.u8, (uint8_t)desired);
+        return fmp_cas_acq_rel((_Atomic uint8_t *)at, &e.u8, (uint8_t)desired); /* I1 */
     case 2:
         e.u16 = (uint16_t)expected;
-        return fmp_cas_acq_rel((_Atomic uint16_t *)at, &e.u16, (uint16_t)desired);
+        return fmp_cas_acq_rel((_Atomic uint16_t *)at, &e.u16, (uint16_t)desired); /* I1 */
     case 4:
         e.u32 = (uint32_t)expected;
-        return fmp_cas_acq_rel((_Atomic uint32_t *)at, &e.u32, (uint32_t)desired);
+        return fmp_cas_acq_rel((_Atomic uint32_t *)at, &e.u32, (uint32_t)desired); /* I1 */
     default:
         e.u64 = expected;
-        return fmp_cas_acq_rel((_Atomic uint64_t *)at, &e.u64, desired);
+        return fmp_cas_acq_rel((_Atomic uint64_t *)at, &e.u64, desired); /* I1 */
     }
 }
 
