@@ -84,6 +84,8 @@ int fmp_crew_map(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable,
 int fmp_crew_feed(struct fmp_crew *crew);
 /* Drops what waits; the jobs are not told. */
 void fmp_crew_drop_feeds(struct fmp_crew *crew);
+/* For the garbage collector: what waits keeps its job, and that its pool. */
+int fmp_crew_traverse_feeds(struct fmp_crew *crew, visitproc visit, void *arg);
 /* One exit token: 0, -1 with an exception. */
 int fmp_crew_send_exit(struct fmp_crew *crew);
 

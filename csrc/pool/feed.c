@@ -72,6 +72,16 @@ fmp_crew_drop_feeds(struct fmp_crew *crew)
     }
 }
 
+int
+fmp_crew_traverse_feeds(struct fmp_crew *crew, visitproc visit, void *arg)
+{
+    for (struct fmp_feed *feed = crew->feeds; feed != NULL; feed = feed->next) {
+        Py_VISIT(feed->job);
+        Py_VISIT(feed->source);
+    }
+    return 0;
+}
+
 /* A future's task gets a claim when it is sent, so that it can be cancelled as long as no worker has begun it. */
 static void
 take_claim(struct fmp_crew *crew, struct fmp_job *job, struct fmp_task_head *head)

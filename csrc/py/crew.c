@@ -365,7 +365,7 @@ crew_traverse(PyObject *self, visitproc visit, void *arg)
     for (uint32_t i = 0; i < crew->job_room; i++) {
         Py_VISIT(crew->jobs[i]);
     }
-    return 0;
+    return fmp_crew_traverse_feeds(crew, visit, arg);
 }
 
 static int
