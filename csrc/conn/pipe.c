@@ -26,7 +26,7 @@ struct fmp_pipe {
  * to a killed peer would seem to have been sent. A close in order is seen at once (reader_closes). */
 #define BELIEVE_NS (20 * UINT64_C(1000))
 /* A descriptor that is readable without a message so many times in a row has a byte too many. */
-#define VAIN_WAKES 200u
+#define VAIN_WAKES 20u
 /* Between two looks while a dying peer's cell stands in the way of the end of file. */
 #define DYING_NS FMP_NS_PER_MS
 
@@ -351,7 +351,7 @@ static int
 ring_bell(struct fmp_pipe_end *end)
 {
     struct fmp_bell bell = bell_of(end, end->out);
-    int rc = fmp_bell_ring(&bell);
+    int rc = fmp_bell_ring(&bell, fmp_ring_may_pop, ring_of(end->out));
     if (FMP_UNLIKELY(rc != 0)) {
         fmp_py_raise(rc == -ECONNRESET ? -EPIPE : rc, NULL);
         return FMP_PY_ERROR;

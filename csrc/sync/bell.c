@@ -4,6 +4,10 @@
  * Order table
  *   B1  sender   fence seq_cst (E1 of fmp_ec_notify) between its publication and its look at the word, with B2
  *   B2  hush     fence seq_cst between RUNG -> TAKING and its look at the ring, with B1
+ *   B4  sender   fence seq_cst between -> RINGING and its look at the ring, with B5
+ *   B5  reader   fence seq_cst (E1 of fmp_ec_notify) between its pop and a hush, with B4: if the sender still sees its
+ *                message, the hush sees RINGING, and waits for the byte
+ *   B6  sender   fence seq_cst between RINGING -> QUIET and another look at the ring, with B1
  *   B3  all      CAS acq_rel on the word: whoever sees a state sees the byte that goes with it, with B3
  */
 #include "sync/bell.h"
@@ -14,6 +18,10 @@
 #include "sys/io.h"
 
 enum state { RUNG = 0, TAKING = 1, QUIET = 2, RINGING = 3 };
+
+/* Looks at a bell that a living process is about to change, each with a yield: he needs one system call. Then the byte
+ * may stay, as after a kill. */
+#define HUSH_LOOKS 200u
 
 static enum state
 state_of(uint64_t word)
@@ -71,20 +79,39 @@ take_byte(const struct fmp_bell *bell)
 
 /* ---- the sender ---- */
 
-int
-fmp_bell_ring_slow(const struct fmp_bell *bell)
+/* Makes the bell RINGING in our name, as *word; false if a byte is there already, or on its way. */
+static bool
+begin_ringing(const struct fmp_bell *bell, uint64_t *word)
 {
-    uint64_t word = fmp_load_acquire(&bell->shm->word); /* B3 */
+    *word = fmp_load_acquire(&bell->shm->word); /* B3 */
     do {
-        if (state_of(word) == RUNG || (state_of(word) == RINGING && !owner_is_dead(bell, word))) {
-            return 0; /* the byte is there, or on its way */
+        if (state_of(*word) == RUNG || (state_of(*word) == RINGING && !owner_is_dead(bell, *word))) {
+            return false;
         }
-    } while (!move(bell, &word, RINGING));
-    FMP_FAULT("bell:ringing");
-    int rc = sys_put_byte(bell->fd, bell->is_socket);
-    FMP_FAULT("bell:put");
-    (void)move(bell, &word, RUNG);
-    return rc == -EAGAIN ? 0 : rc; /* no room: it is readable already, by something that is not ours */
+    } while (!move(bell, word, RINGING));
+    return true;
+}
+
+int
+fmp_bell_ring_slow(const struct fmp_bell *bell, fmp_ec_ready_fn pending, void *ctx)
+{
+    uint64_t word;
+    do {
+        if (!begin_ringing(bell, &word)) {
+            return 0;
+        }
+        FMP_FAULT("bell:ringing");
+        fmp_fence_seq_cst(); /* B4: RINGING before the look at the ring. Pairs with B5. */
+        if (pending(ctx)) {
+            int rc = sys_put_byte(bell->fd, bell->is_socket);
+            FMP_FAULT("bell:put");
+            (void)move(bell, &word, RUNG);
+            return rc == -EAGAIN ? 0 : rc; /* no room: it is readable already, by something that is not ours */
+        }
+        (void)move(bell, &word, QUIET); /* our message has been taken already: do not ring for nothing */
+        fmp_fence_seq_cst();            /* B6: QUIET before another look. Pairs with B1. */
+    } while (pending(ctx));             /* another sender may have seen RINGING, and relied on us */
+    return 0;
 }
 
 /* ---- the reader ---- */
@@ -120,27 +147,51 @@ has_orphaned_byte(const struct fmp_bell *bell, uint64_t word)
     return is_readable(bell) && fmp_load_acquire(&bell->shm->word) == word; /* B3 */
 }
 
+/* How a hush goes on. */
+enum turn { DONE, AGAIN, OURS, OURS_FOR_CERTAIN };
+
+/* One look of a hush. OURS: the bell is TAKING in our name, as *word. */
+static enum turn
+look(const struct fmp_bell *bell, uint64_t *word, bool is_pending)
+{
+    *word = fmp_load_acquire(&bell->shm->word); /* B3 */
+    enum state state = state_of(*word);
+    if (state == QUIET || (is_pending && state != TAKING)) {
+        return DONE; /* if a message is there: the byte is, too, or on its way */
+    }
+    if (state == RUNG) {
+        return move(bell, word, TAKING) ? OURS_FOR_CERTAIN : AGAIN;
+    }
+    /* The ringer is often overtaken here: his byte has woken us, and he has not come to say RUNG. */
+    if (state == RINGING && is_readable(bell)) {
+        return move(bell, word, TAKING) ? OURS_FOR_CERTAIN : AGAIN;
+    }
+    if (owner_is_dead(bell, *word)) {
+        return move(bell, word, TAKING) ? OURS : AGAIN;
+    }
+    return state == TAKING ? DONE : AGAIN; /* another reader is about to take it; a ringer will put it in */
+}
+
 bool
 fmp_bell_hush(const struct fmp_bell *bell, fmp_ec_ready_fn pending, void *ctx)
 {
-    for (;;) {
-        bool is_pending = pending(ctx);
-        uint64_t word = fmp_load_acquire(&bell->shm->word); /* B3 */
-        enum state state = state_of(word);
-        if (state == QUIET || (state == RUNG && is_pending)) {
-            return is_pending;
+    uint64_t word;
+    for (unsigned i = 0; i < HUSH_LOOKS; i++) {
+        enum turn turn = look(bell, &word, pending(ctx));
+        if (turn == DONE) {
+            break;
         }
-        if (state != RUNG && !owner_is_dead(bell, word)) {
-            return is_pending; /* another one is about to do it, or a byte is on its way */
+        if (turn == AGAIN) {
+            sched_yield();
+            continue;
         }
-        if (move(bell, &word, TAKING)) {
-            bool certain = state == RUNG || has_orphaned_byte(bell, word);
-            if (!finish_taking(bell, word, certain, pending, ctx)) {
-                return pending(ctx);
-            }
+        bool certain = turn == OURS_FOR_CERTAIN || has_orphaned_byte(bell, word);
+        if (!finish_taking(bell, word, certain, pending, ctx)) {
+            break;
         }
         /* Once more: a message seen while TAKING may have been taken by another reader since. */
     }
+    return pending(ctx);
 }
 
 static bool

@@ -11,7 +11,7 @@
  *   RUNG     a byte is in the descriptor
  *   TAKING   `owner` hushes: he looks once more for messages, then takes one byte out, or leaves it in
  *   QUIET    no byte is in the descriptor
- *   RINGING  `owner` puts a byte in
+ *   RINGING  `owner` looks whether there is a message, then puts a byte in
  *
  *   RUNG --hush--> TAKING --no message: take a byte--> QUIET --ring--> RINGING --put a byte--> RUNG
  *                  TAKING --a message: leave the byte--> RUNG
@@ -19,8 +19,13 @@
  *
  * Why nobody sleeps beside a message: a sender publishes, then looks at the bell (fence B1 between); a hushing reader
  * leaves RUNG, then looks at the ring (fence B2 between). So either the sender sees a bell that is not RUNG, and rings,
- * or the reader sees the message, and leaves the byte where it is. Bytes put in and bytes taken out are the changes to
- * RUNG from RINGING, and those from TAKING to another state than RUNG: one each. Modelled in tests/model/bell.pml.
+ * or the reader sees the message, and leaves the byte where it is.
+ * Why the descriptor of a reader who hushes after each message is readable only beside one: a sender that has made the
+ * bell RINGING looks at the ring (fence B4 between) and rings only if a message is there; a reader takes the message,
+ * then looks at the bell (fence B5 between). So either the sender sees that there is no message any more, or the
+ * hushing reader sees RINGING, waits for the byte and takes it. Bytes that were put in and not yet taken out: one while
+ * RUNG, none while QUIET, but for those that a reader in TAKING or a sender in RINGING is about to move. Modelled in
+ * tests/model/bell.pml.
  *
  * Kills: the owner of TAKING or RINGING may be dead; whoever meets him takes his place. It is not known then whether
  * the byte is there, so a byte too many may stay: a sleeper wakes in vain and takes it out (`heal`). A byte is never
@@ -46,14 +51,15 @@ struct fmp_bell {
 
 #define FMP_BELL_IS_RUNG(word) (((word) & (UINT64_C(0xff) << 24)) == 0)
 
-/* Sender: a message has just been published by fmp_ring_end_push. 0, or -errno of the descriptor (-EPIPE: nobody hears
- * any more). */
-int fmp_bell_ring_slow(const struct fmp_bell *bell);
+/* Sender: a message has just been published by fmp_ring_end_push. `pending` tells whether one is there to be read. 0,
+ * or -errno of the descriptor (-EPIPE: nobody hears any more). */
+int fmp_bell_ring_slow(const struct fmp_bell *bell, fmp_ec_ready_fn pending, void *ctx);
 FMP_INLINE int
-fmp_bell_ring(const struct fmp_bell *bell)
+fmp_bell_ring(const struct fmp_bell *bell, fmp_ec_ready_fn pending, void *ctx)
 {
     /* Relaxed: the fence B1, which is E1 in fmp_ring_end_push's fmp_ec_notify, orders it behind the publication. */
-    return FMP_LIKELY(FMP_BELL_IS_RUNG(fmp_load_relaxed(&bell->shm->word))) ? 0 : fmp_bell_ring_slow(bell);
+    uint64_t word = fmp_load_relaxed(&bell->shm->word);
+    return FMP_LIKELY(FMP_BELL_IS_RUNG(word)) ? 0 : fmp_bell_ring_slow(bell, pending, ctx);
 }
 
 /* Reader: if `pending(ctx)` is false, the descriptor is made unreadable until the next message; returns the last answer
