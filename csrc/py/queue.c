@@ -14,8 +14,9 @@
 
 /* Cells of a queue without a bound: enough that producer and consumer seldom meet, 64 KiB. */
 #define UNBOUNDED_LIMIT (512 - FMP_RING_SPARE_CELLS)
-/* How long an unbounded put waits for a consumer who is at work, before it overflows: a few wake-ups' time. */
-#define PATIENCE_NS (200 * UINT64_C(1000))
+/* How long an unbounded put waits for a consumer to make progress before it overflows: a scheduler's slice, in which a
+ * consumer that was put off its core comes back. It waits so once; what follows goes behind the overflow at once. */
+#define PATIENCE_NS (5 * FMP_NS_PER_MS)
 
 static PyObject *exc_full, *exc_empty; /* queue.Full, queue.Empty: the same in every interpreter state */
 
@@ -98,8 +99,8 @@ overflow(struct fmp_queue *q, struct fmp_wire_writer *w)
 static int
 send_unbounded(struct fmp_queue *q, struct fmp_wire_writer *w)
 {
-    if (FMP_UNLIKELY(fmp_overflow_count(q) != 0)) {
-        return overflow(q, w);
+    if (FMP_UNLIKELY(fmp_overflow_count(q) != 0) && fmp_overflow_send(q) != 0) {
+        return overflow(q, w); /* behind what waits already */
     }
     uint64_t head = 0, seen = UINT64_MAX;
     for (;;) {

@@ -40,6 +40,8 @@ struct fmp_queue {
 int fmp_overflow_add(struct fmp_queue *q, const struct fmp_message *m);
 /* Messages kept in this process. */
 uint64_t fmp_overflow_count(struct fmp_queue *q);
+/* Sends what there is room for, in order: 0 if nothing is left, -EAGAIN if the ring is full, another -errno. */
+int fmp_overflow_send(struct fmp_queue *q);
 /* Forgets them; gives their blocks back if this process prepared them. */
 void fmp_overflow_clear(struct fmp_queue *q);
 /* Sends what is kept, waiting for room, until nothing is left. The method `_feed` of the feeder thread. */

@@ -73,20 +73,31 @@ fmp_overflow_clear(struct fmp_queue *q)
     }
 }
 
+int
+fmp_overflow_send(struct fmp_queue *q)
+{
+    int rc = 0;
+    while (rc == 0 && fmp_overflow_count(q) != 0) {
+        rc = fmp_message_push(&q->channel, &q->overflow.first->message);
+        if (rc == 0) {
+            drop_first(&q->overflow);
+        }
+    }
+    return rc;
+}
+
 PyObject *
 fmp_queue_feed(PyObject *self, PyObject *unused)
 {
     (void)unused;
     struct fmp_queue *q = (struct fmp_queue *)self;
     struct fmp_spin spin = {0};
-    while (fmp_overflow_count(q) != 0) {
-        int rc = fmp_message_push(&q->channel, &q->overflow.first->message);
-        if (rc == 0) {
-            drop_first(&q->overflow);
-        } else if (rc != -EAGAIN) {
+    int rc;
+    while ((rc = fmp_overflow_send(q)) != 0) {
+        if (rc != -EAGAIN) {
             return fmp_py_raise(rc, NULL);
-        } else if (fmp_py_await(&q->channel.ring.shm->space, fmp_ring_may_push, &q->channel.ring, FMP_NEVER, &spin) <
-                   0) {
+        }
+        if (fmp_py_await(&q->channel.ring.shm->space, fmp_ring_may_push, &q->channel.ring, FMP_NEVER, &spin) < 0) {
             return NULL;
         }
     }
