@@ -1,7 +1,7 @@
 """The helper thread of a pool or an executor: takes results and runs callbacks while nobody waits for a result.
 
-Called by: `fastmp.pool`, `fastmp.concurrent.futures.process`, on the first need. It holds its owner weakly, and leaves the results to
-other threads that are taking them.
+Called by: `fastmp.pool`, `fastmp.concurrent.futures.process`, on the first need. It holds its owner weakly, and leaves
+the results to other threads that are taking them.
 """
 
 from __future__ import annotations

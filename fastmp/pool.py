@@ -1,10 +1,11 @@
 """Pools of worker processes.
 
-The path of a task is C from end to end: `Pool.apply_async` -> csrc/pool/feed.c -> the task ring -> csrc/pool/worker.c (in the worker) -> the result ring ->
-csrc/pool/deliver.c -> the job that the caller waits for. This file makes the workers, replaces those that end, and runs callbacks.
+The path of a task is C from end to end: `Pool.apply_async` -> csrc/pool/feed.c -> the task ring -> csrc/pool/worker.c
+(in the worker) -> the result ring -> csrc/pool/deliver.c -> the job that the caller waits for. This file makes the
+workers, replaces those that end, and runs callbacks.
 
-There is no thread as long as none is needed: a caller who waits takes the results himself. The helper thread is started by the first callback,
-`maxtasksperchild`, or an asynchronous call with more tasks than the rings hold.
+There is no thread as long as none is needed: a caller who waits takes the results himself. The helper thread is
+started by the first callback, `maxtasksperchild`, or an asynchronous call with more tasks than the rings hold.
 """
 
 from __future__ import annotations
@@ -16,17 +17,11 @@ import threading
 import time
 import warnings
 import weakref
-from multiprocessing import TimeoutError, pool as _standard, util
-from multiprocessing.pool import (
-    CLOSE,
-    INIT,
-    RUN,
-    TERMINATE,
-    ExceptionWithTraceback,
-    MaybeEncodingError,
-    RemoteTraceback,
-)
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from multiprocessing import TimeoutError
+from multiprocessing import pool as _pool
+from multiprocessing import util as _util
+from multiprocessing.pool import CLOSE, INIT, RUN, TERMINATE
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from . import _core
 from ._errors import WorkerDied
@@ -49,7 +44,14 @@ __all__ = [
     "TimeoutError",
 ]
 
-ThreadPool = _standard.ThreadPool
+_standard: Any = _pool  # its inner names have no declared types
+util: Any = _util
+ThreadPool = _pool.ThreadPool
+ExceptionWithTraceback = _standard.ExceptionWithTraceback
+MaybeEncodingError = _standard.MaybeEncodingError
+RemoteTraceback = _standard.RemoteTraceback
+
+_Owner = TypeVar("_Owner")
 
 
 class ApplyResult(_core.Job):
@@ -104,7 +106,7 @@ class IMapUnorderedIterator(_Stream):
 # ---- in the worker ----
 
 
-def _wrap_error(error: BaseException) -> BaseException | ExceptionWithTraceback:
+def _wrap_error(error: BaseException) -> Any:
     """What is sent for the exception that ended a task."""
     if isinstance(error, KeyboardInterrupt):
         raise error  # the user's Ctrl-C reaches every process: this one ends
@@ -115,7 +117,7 @@ def _wrap_error(error: BaseException) -> BaseException | ExceptionWithTraceback:
     return ExceptionWithTraceback(error, error.__traceback__)
 
 
-def _wrap_unpicklable(error: BaseException, value: object) -> ExceptionWithTraceback:
+def _wrap_unpicklable(error: BaseException, value: Any) -> Any:
     """What is sent instead of a result, or a wrapped exception, that cannot be pickled."""
     if isinstance(value, ExceptionWithTraceback):
         value = value.exc
@@ -146,7 +148,8 @@ def _plain_error(error: BaseException) -> BaseException:
     if isinstance(error, Exception):
         return error
     wrapped = _wrap_error(error)
-    return wrapped.exc if isinstance(wrapped, ExceptionWithTraceback) else wrapped
+    plain: BaseException = wrapped.exc
+    return plain
 
 
 def _worker_died(process: Any) -> Callable[[Any, int], WorkerDied]:
@@ -272,7 +275,8 @@ class Pool:
 
     def map(self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int | None = None) -> list[Any]:
         """Return `[func(x) for x in iterable]`, computed by the workers in chunks."""
-        return self._map(func, iterable, False, chunksize).get()
+        results: list[Any] = self._map(func, iterable, False, chunksize).get()
+        return results
 
     def map_async(
         self,
@@ -289,7 +293,8 @@ class Pool:
         self, func: Callable[..., Any], iterable: Iterable[Iterable[Any]], chunksize: int | None = None
     ) -> list[Any]:
         """Return `[func(*x) for x in iterable]`, computed by the workers in chunks."""
-        return self._map(func, iterable, True, chunksize).get()
+        results: list[Any] = self._map(func, iterable, True, chunksize).get()
+        return results
 
     def starmap_async(
         self,
@@ -383,7 +388,7 @@ class Pool:
         util.debug("added worker")
 
     def _maintain_pool(self) -> None:
-        """Bury workers that have ended and start others in their places. Called by whoever waits for results, when one has ended."""
+        """Bury workers that have ended and start others in their places. Called by who waits."""
         with self._lock:
             for place, process in list(self._places.items()):
                 if process.exitcode is not None:
@@ -400,7 +405,7 @@ class Pool:
         self._check_initializer(process, lost)
 
     def _check_initializer(self, process: Any, lost: int) -> None:
-        """Workers that die one after the other before they run anything would be replaced for ever: after a few, every call fails."""
+        """Workers that die before they run anything would be replaced for ever: after a few, every call fails."""
         if process.exitcode != 1 or lost or self._initializer is None:
             self._failed_starts = 0
             return
@@ -505,13 +510,13 @@ def _default_context() -> Any:
     return context._default_context.get_context()
 
 
-def _weakly(ref: weakref.ref[Pool], method: Callable[[Pool], None]) -> Callable[[], None]:
-    """Call `method` of the pool if it is still there: the crew does not keep its pool alive."""
+def _weakly(ref: weakref.ref[_Owner], method: Callable[[_Owner], None]) -> Callable[[], None]:
+    """Call `method` of the owner if it is still there: the crew does not keep its pool or executor alive."""
 
     def call() -> None:
-        pool = ref()
-        if pool is not None:
-            method(pool)
+        owner = ref()
+        if owner is not None:
+            method(owner)
 
     return call
 

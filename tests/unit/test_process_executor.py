@@ -6,11 +6,12 @@ import os
 import signal
 import threading
 import time
-
-import fastmp
-import pytest
 from concurrent.futures import CancelledError, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
+
+import pytest
+
+import fastmp
 
 
 def square(x):
@@ -55,7 +56,9 @@ def test_real_futures(executor):
     assert type(future).__module__.startswith("fastmp")
     assert isinstance(executor, concurrent.futures.Executor)
     assert future.result() == 9
-    assert future.done() and not future.running() and not future.cancelled()
+    assert future.done()
+    assert not future.running()
+    assert not future.cancelled()
     assert future.exception() is None
     assert "finished returned int" in repr(future)
 
@@ -136,7 +139,8 @@ def test_cancel(executor):
         time.sleep(0.005)
     pending = executor.submit(square, 3)
     assert pending.cancel()
-    assert pending.cancelled() and pending.done()
+    assert pending.cancelled()
+    assert pending.done()
     with pytest.raises(CancelledError):
         pending.result()
     assert not blockers[0].cancel()
@@ -146,9 +150,9 @@ def test_cancel(executor):
 
 
 def test_unpicklable(executor):
-    with pytest.raises(Exception, match="pickle|lambda|local"):
+    with pytest.raises(Exception, match=r"pickle|lambda|local"):
         executor.submit(lambda: 0).result(timeout=10)
-    with pytest.raises(Exception, match="pickle|lock"):
+    with pytest.raises(Exception, match=r"pickle|lock"):
         executor.submit(square, threading.Lock()).result(timeout=10)
     assert executor.submit(square, 2).result() == 4
 
@@ -191,9 +195,8 @@ def fail_to_initialise():
 
 
 def test_failing_initializer():
-    with fastmp.ProcessPoolExecutor(2, initializer=fail_to_initialise) as executor:
-        with pytest.raises(BrokenProcessPool):
-            executor.submit(square, 1).result(timeout=20)
+    with fastmp.ProcessPoolExecutor(2, initializer=fail_to_initialise) as executor, pytest.raises(BrokenProcessPool):
+        executor.submit(square, 1).result(timeout=20)
 
 
 def test_shutdown():

@@ -5,11 +5,14 @@ import os
 import pickle
 import queue
 import signal
+import subprocess
+import sys
 import threading
 import time
 
-import fastmp
 import pytest
+
+import fastmp
 
 try:
     import numpy  # here, as it starts threads of its own
@@ -51,7 +54,7 @@ def test_class_says_fastmp(kind):
 
 def test_empty_and_full_are_exact():
     q = fastmp.Queue(3)
-    assert q.empty() and not q.full() and q.qsize() == 0
+    assert (q.empty(), q.full(), q.qsize()) == (True, False, 0)
     for i in range(3):
         q.put(i)
         assert not q.empty()
@@ -361,9 +364,7 @@ def test_message_that_does_not_fit_is_enospc():
         "else:\n    raise SystemExit('no error')\n"
         "q.put(b'fits'); assert q.get() == b'fits'\n"
     )
-    import subprocess
-    import sys
-
     env = dict(os.environ, FASTMP_REGION_SIZE=str(1 << 25))
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=30, check=False)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,8 +1,8 @@
 """ProcessPoolExecutor on fastmp's engine: submission, results and futures in C.
 
-`submit` -> csrc/pool/feed.c -> the task ring -> csrc/pool/worker.c -> the result ring -> csrc/pool/deliver.c -> csrc/py/future.c. Whoever waits for a
-future takes the results himself; a helper thread is started only when somebody waits elsewhere (callbacks, `wait`, `as_completed`, asyncio) or
-when more calls are pending than the rings hold.
+`submit` -> csrc/pool/feed.c -> the task ring -> csrc/pool/worker.c -> the result ring -> csrc/pool/deliver.c ->
+csrc/py/future.c. Whoever waits for a future takes the results himself; a helper thread is started only when somebody
+waits elsewhere (callbacks, `wait`, `as_completed`, asyncio) or when more calls are pending than the rings hold.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import logging
 import os
 import threading
 import weakref
-from concurrent.futures import Executor, process as _standard
+from concurrent.futures import Executor
 from concurrent.futures import Future as _StandardFuture
+from concurrent.futures import process as _process
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,18 +27,22 @@ if TYPE_CHECKING:
 
 __all__ = ["BrokenProcessPool", "Future", "ProcessPoolExecutor"]
 
+_standard: Any = _process  # its inner names have no declared types
 _logger = logging.getLogger("concurrent.futures")
 _executors: weakref.WeakSet[ProcessPoolExecutor] = weakref.WeakSet()
 _interpreter_exits = False
 
 
-class Future(_core.Future, _StandardFuture):
+_Base: Any = _StandardFuture  # it has attributes of the same names, which the C half replaces
+
+
+class Future(_core.Future, _Base):  # type: ignore[misc]
     """A `concurrent.futures.Future` whose state lives in C."""
 
     def cancel(self) -> bool:
         """Cancel the call if no worker has begun it; False if one has, or if it is done."""
         if not self._try_cancel():
-            return self.cancelled()
+            return bool(self.cancelled())
         with self._condition:
             self._condition.notify_all()
         self._invoke_callbacks()
@@ -97,8 +102,8 @@ class ProcessPoolExecutor(Executor):
     :param mp_context: the multiprocessing context of the workers
     :param initializer: called with `initargs` in each worker; if it raises, the executor is broken
     :param max_tasks_per_child: a worker is replaced after so many calls
-    :param on_worker_death: "break": a worker that dies breaks the executor, as in the standard library; "fail-task": only the call that it was running
-        fails, with `fastmp.WorkerDied`, and the worker is replaced
+    :param on_worker_death: "break": a worker that dies breaks the executor, as in the standard library; "fail-task":
+        only the call that it was running fails, with `fastmp.WorkerDied`, and the worker is replaced
     """
 
     def __init__(
@@ -144,7 +149,7 @@ class ProcessPoolExecutor(Executor):
         crew = self._crew
         if crew is None or self._shutdown_thread or self._broken or _interpreter_exits:
             crew = self._ready_crew()
-        future = crew.submit_future(Future, fn, args, kwargs)
+        future: Future = crew.submit_future(Future, fn, args, kwargs)
         if crew.backlog:
             self._start_helper()
         return future
