@@ -50,15 +50,15 @@ bell_of(const struct fmp_pipe_end *end, struct fmp_pipe_way *way)
 /* ---- making and closing ---- */
 
 static int
-open_way(struct fmp_pipe_way *way)
+open_way(struct fmp_pipe_way *way, uint64_t limit)
 {
-    uint64_t ring_bytes = fmp_ring_bytes(FMP_PIPE_LIMIT);
+    uint64_t ring_bytes = fmp_ring_bytes(limit);
     if (fmp_handle_new(&way->block, ring_bytes + sizeof *way->shm, FMP_BLOCK_RING) < 0) {
         return -1;
     }
     char *base = fmp_handle_at(&way->block);
     way->shm = (struct fmp_pipe_shm *)(base + ring_bytes);
-    (void)fmp_ring_init((struct fmp_ring_shm *)base, FMP_PIPE_LIMIT); /* the limit is a good one */
+    (void)fmp_ring_init((struct fmp_ring_shm *)base, limit); /* the limit is a good one */
     return fmp_channel_open(&way->channel, way->block.space, way->block.off, ring_bytes);
 }
 
@@ -107,7 +107,7 @@ new_pipe(bool duplex)
     pipe->users = 1;
     pipe->count = duplex ? 2 : 1;
     for (unsigned i = 0; i < pipe->count; i++) {
-        if (open_way(&pipe->ways[i]) < 0) {
+        if (open_way(&pipe->ways[i], duplex ? FMP_PIPE_LIMIT_DUPLEX : FMP_PIPE_LIMIT_ONE_WAY) < 0) {
             fmp_pipe_drop(pipe);
             return NULL;
         }
@@ -182,7 +182,7 @@ fmp_pipe_end_close(struct fmp_pipe_end *end)
     }
     fmp_store_relaxed(&end->fd, -1); /* relaxed: a waiting thread sees it at its next look */
     sys_close(fd);
-    if (in != NULL) {
+    if (in != NULL && fmp_space_if_any() != NULL) { /* else this process has let go of the memory already: it exits */
         (void)fmp_fetch_add_acq_rel(&in->shm->reader_closes, 1); /* P1: pairs with P2 */
         fmp_ec_notify(&ring_of(in)->shm->space, INT32_MAX);
     }
@@ -289,7 +289,7 @@ struct room {
 static bool
 is_within_bytes(struct fmp_ring *ring, uint64_t bytes)
 {
-    if (FMP_LIKELY(bytes <= FMP_PIPE_BYTES / FMP_PIPE_LIMIT)) {
+    if (FMP_LIKELY(bytes <= FMP_PIPE_BYTES / FMP_PIPE_LIMIT_ONE_WAY)) {
         return true;
     }
     uint64_t count = fmp_ring_count(ring);

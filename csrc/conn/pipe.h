@@ -12,9 +12,9 @@
  * given to another program works. A pipe of rings whose descriptor is asked for later is `watched`: the descriptor is
  * readable exactly while messages are there.
  *
- * A pipe blocks its sender when FMP_PIPE_LIMIT messages are under way, or when so many as the message to be sent is
- * long would exceed FMP_PIPE_BYTES. (With messages of one size, that is the bound on the bytes under way; a series of
- * ever smaller ones can reach 7 times as much.)
+ * A pipe blocks its sender when as many messages are under way as its limit says, or when so many of the size of the
+ * one to be sent would exceed FMP_PIPE_BYTES. (With messages of one size, that is the bound on the bytes under way; a
+ * series of ever smaller ones can reach 8 times as much.)
  *
  * All functions need the GIL; those that wait give it up meanwhile.
  */
@@ -24,7 +24,9 @@
 #include "sync/bell.h"
 #include "conn/message.h"
 
-#define FMP_PIPE_LIMIT (512u - FMP_RING_SPARE_CELLS)
+/* Messages: more than the kernel's socket pair takes (278 small ones), and a good part of what its pipe does. */
+#define FMP_PIPE_LIMIT_DUPLEX (512u - FMP_RING_SPARE_CELLS)
+#define FMP_PIPE_LIMIT_ONE_WAY (1024u - FMP_RING_SPARE_CELLS)
 #define FMP_PIPE_BYTES (UINT64_C(16) << 20)
 
 /* What lies behind the ring of one direction. Seldom written, so it stays in the cache of whoever sends. */
