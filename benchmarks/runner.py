@@ -1,0 +1,102 @@
+"""Runs the cases: each in a fresh process with a time limit, the backends interleaved, one at a time.
+
+Called by `__main__`. A case that hangs, crashes or computes a wrong result is reported as failed, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from .measure import Row
+
+ROOT = Path(__file__).resolve().parent.parent
+DIGITS = 5  # of a value that is kept
+LAST_WORDS = 2_000  # characters of a failed case's errors that are kept
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run measures, and how long."""
+
+    rows: tuple[Row, ...]
+    backends: tuple[str, ...]
+    repetitions: int = 3
+    shrink: int = 1  # rounds are so many times smaller
+    seconds: float = 0.5  # of rounds, per case
+    limit: float = 60  # seconds after which a case is ended
+
+    def size(self, row: Row) -> int:
+        """Operations in one round of a row."""
+        return max(1, row.size // self.shrink)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row on one backend, once."""
+
+    row: Row
+    backend: str
+    repetition: int
+
+
+def cases(settings: Settings) -> Iterator[Case]:
+    """All cases, a row's backends one after the other in each repetition."""
+    for row in settings.rows:
+        for repetition in range(settings.repetitions):
+            for backend in settings.backends:
+                yield Case(row, backend, repetition)
+
+
+def run(case: Case, settings: Settings) -> dict[str, Any]:
+    """Run one case; `{"values": [...]}`, `{"skipped": why}` or `{"failed": why}`."""
+    size = settings.size(case.row)
+    arguments = [case.backend, case.row.name, str(size), str(settings.seconds), str(settings.limit)]
+    code, output, errors = run_process([sys.executable, "-m", "benchmarks.case", *arguments], settings.limit)
+    if code != 0:
+        why = f"no end within {settings.limit:g} s" if code is None else f"exit code {code}"
+        return {"failed": why, "stderr": errors[-LAST_WORDS:]}
+    outcome: dict[str, Any] = json.loads(output.splitlines()[-1])
+    if "skipped" in outcome:
+        return outcome
+    values = case.row.values(size, outcome["rounds"])
+    return {"median": rounded(median(values)), "values": [rounded(value) for value in values]}
+
+
+def rounded(value: float) -> float:
+    """Return the value without digits that mean nothing."""
+    return float(f"{value:.{DIGITS}g}")
+
+
+def run_process(command: list[str], limit: float) -> tuple[int | None, str, str]:
+    """Run a command in a session of its own, and end the session: exit code (None: the limit), output, errors."""
+    environment = {key: value for key, value in os.environ.items() if key != "FASTMP_INSTALL"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    ) as process:
+        code: int | None = None
+        try:
+            output, errors = process.communicate(timeout=limit)
+            code = process.returncode
+        except subprocess.TimeoutExpired:
+            end_session(process.pid)
+            output, errors = process.communicate()
+        finally:
+            end_session(process.pid)
+    return code, output, errors
+
+
+def end_session(leader: int) -> None:
+    """Kill what is left of a session."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
