@@ -54,14 +54,14 @@ def is_module(name):
     return name.endswith("._core") or path.with_suffix(".py").exists() or path.is_dir()
 
 
-@pytest.mark.parametrize(("name", "path"), modules())
+@pytest.mark.parametrize(("name", "path"), list(modules()))
 def test_imports_only_what_is_below(name, path):
     assert name in LEVEL, "add it to LAYERS"
     for imported in imports_of(name, path):
         assert LEVEL[imported] <= LEVEL[name], imported
 
 
-@pytest.mark.parametrize(("name", "path"), modules())
+@pytest.mark.parametrize(("name", "path"), list(modules()))
 def test_only_one_file_changes_other_modules(name, path):
     calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
     if name not in MAY_CHANGE_OTHERS:

@@ -220,14 +220,13 @@ def test_ctrl_c_ends_a_join():
     assert time.monotonic() - started < 10
 
 
-def test_active_children_reaps():
-    child = fastmp.Process()
-    child.start()
-    assert child in fastmp.active_children()
-    wait([child.sentinel])
-    assert child not in fastmp.active_children()
+def test_active_children_reaps(sleeper):
+    assert sleeper in fastmp.active_children()
+    sleeper.kill()
+    wait([sleeper.sentinel])
+    assert sleeper not in fastmp.active_children()
     with pytest.raises(ChildProcessError):
-        os.waitpid(child.pid, os.WNOHANG)
+        os.waitpid(sleeper.pid, os.WNOHANG)
 
 
 def test_child_reaped_by_a_stranger():
@@ -406,6 +405,7 @@ def test_run_may_be_overridden():
     assert worker.name.startswith("Worker-")
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_forking_thread_may_end():
     children = []
 
@@ -415,10 +415,8 @@ def test_forking_thread_may_end():
         children.append(child)
 
     thread = threading.Thread(target=start)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONWARNINGS", "ignore")
-        thread.start()
-        thread.join()
+    thread.start()
+    thread.join()
     (child,) = children
     assert child.join(0.2) is None
     assert child.is_alive()
