@@ -36,6 +36,14 @@ class _End:
         queue = self._queue()
         return queue is not None and queue._poll(timeout)
 
+    def fileno(self) -> int:
+        """Return a descriptor that is readable while the queue holds objects, for select and its like."""
+        self._check_closed()
+        queue = self._queue()
+        if queue is None:
+            raise OSError("handle is closed")
+        return queue._fileno()
+
     def close(self) -> None:
         """Close this end."""
         self.closed = True

@@ -177,7 +177,9 @@ put(struct fmp_queue *q, PyObject *obj, uint64_t deadline_ns)
             fmp_fetch_add_relaxed(&q->shm->unfinished, 1); /* relaxed: ordered by the message's publication (R1) */
         }
         rc = q->bounded ? send_by(q, w, deadline_ns) : send_unbounded(q, w);
-        if (rc != FMP_PY_READY && q->joinable) {
+        if (FMP_LIKELY(rc == FMP_PY_READY)) {
+            fmp_queue_bell_ring(q);
+        } else if (q->joinable) {
             fmp_fetch_add_relaxed(&q->shm->unfinished, (uint64_t)-1);
         }
     }
@@ -245,6 +247,7 @@ get_by(struct fmp_queue *q, uint64_t deadline_ns)
     for (;;) {
         int rc = fmp_message_pop(&q->channel, &m);
         if (FMP_LIKELY(rc == 0)) {
+            fmp_queue_bell_heard(q);
             return fmp_message_decode(q->channel.space, &m);
         }
         if (rc != -EAGAIN) {
@@ -398,6 +401,7 @@ open_shared(struct fmp_queue *q, uint64_t limit)
     char *base = fmp_handle_at(&q->handle);
     q->shm = (struct fmp_queue_shm *)(base + ring_bytes);
     (void)fmp_ring_init((struct fmp_ring_shm *)base, limit); /* the limit has been checked */
+    fmp_queue_bell_open(q);
     return fmp_channel_open(&q->channel, q->handle.space, q->handle.off, ring_bytes);
 }
 
@@ -440,6 +444,7 @@ queue_dealloc(PyObject *self)
     }
     if (q->handle.off != 0) {
         fmp_overflow_clear(q);
+        fmp_queue_bell_close(q);
     }
     if (q->writer != NULL) {
         fmp_wire_writer_free(q->writer);
@@ -470,6 +475,8 @@ static PyMethodDef queue_methods[] = {
     {"join", queue_join, METH_NOARGS, join_doc},
     {"_poll", FAST(poll), poll_doc},
     {"_feed", fmp_queue_feed, METH_NOARGS, "_feed()\n--\n\nSends what this process keeps, until nothing is left."},
+    {"_fileno", fmp_queue_fileno, METH_NOARGS,
+     "_fileno()\n--\n\nA descriptor that is readable while the queue is not empty."},
     {"_discard", queue_discard, METH_NOARGS, discard_doc},
     {"_setup", queue_setup, METH_VARARGS, setup_doc},
     {NULL, NULL, 0, NULL},

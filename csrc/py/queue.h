@@ -4,11 +4,14 @@
 
 #include "conn/message.h"
 #include "pyrt/wait.h"
+#include "sync/bell.h"
 
 /* What a queue keeps in shared memory behind its ring. */
 struct fmp_queue_shm {
     FMP_ALIGNED _Atomic uint64_t unfinished; /* JoinableQueue: put and not yet task_done */
     struct fmp_ec_shm all_done;
+    FMP_ALIGNED struct fmp_bell_shm bell; /* seldom written: every put looks at it */
+    _Atomic uint32_t watched;             /* somebody looks at the descriptor */
 };
 
 /* A prepared message that waits in this process for room in the ring. */
@@ -31,10 +34,36 @@ struct fmp_queue {
     struct fmp_queue_shm *shm;
     struct fmp_wire_writer *writer;
     struct fmp_overflow overflow;
+    int fd; /* an eventfd for those who look at `_reader.fileno()`; -1: there were none left */
     struct fmp_spin put_spin, get_spin;
     bool bounded, joinable, closed, feeding;
     PyObject *weakrefs;
 };
+
+/* queue_bell.c: the descriptor. open: at the making of a queue. heard: after each message taken. */
+void fmp_queue_bell_open(struct fmp_queue *q);
+void fmp_queue_bell_close(struct fmp_queue *q);
+void fmp_queue_bell_ring_slow(struct fmp_queue *q);
+void fmp_queue_bell_hush(struct fmp_queue *q);
+PyObject *fmp_queue_fileno(PyObject *self, PyObject *unused);
+/* After each message sent: one load, as long as nobody looks at the descriptor. */
+FMP_INLINE void
+fmp_queue_bell_ring(struct fmp_queue *q)
+{
+    /* relaxed: behind the fence E1 of fmp_ring_end_push (B1) */
+    if (FMP_UNLIKELY(!FMP_BELL_IS_RUNG(fmp_load_relaxed(&q->shm->bell.word)))) {
+        fmp_queue_bell_ring_slow(q);
+    }
+}
+/* After each message taken. */
+FMP_INLINE void
+fmp_queue_bell_heard(struct fmp_queue *q)
+{
+    /* Q4: relaxed, behind the fence E1 of fmp_ring_end_pop. Pairs with Q3 in fmp_queue_fileno. */
+    if (FMP_UNLIKELY(fmp_load_relaxed(&q->shm->watched) != 0)) {
+        fmp_queue_bell_hush(q);
+    }
+}
 
 /* Keeps a message for later. 0, or -1 with MemoryError. Takes the message over. */
 int fmp_overflow_add(struct fmp_queue *q, const struct fmp_message *m);

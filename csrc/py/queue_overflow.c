@@ -81,6 +81,7 @@ fmp_overflow_send(struct fmp_queue *q)
         rc = fmp_message_push(&q->channel, &q->overflow.first->message);
         if (rc == 0) {
             drop_first(&q->overflow);
+            fmp_queue_bell_ring(q);
         }
     }
     return rc;

@@ -11,16 +11,13 @@ int sys_socketpair(int fds[2]);
 /* A pipe, close-on-exec: fds[0] to read from, fds[1] to write to. 0 or -errno. */
 int sys_pipe(int fds[2]);
 int sys_close(int fd);
-/* One byte into, or out of, a socket or pipe: 0, -EAGAIN if a socket has no room or no byte, -ENODATA at end of file,
- * or another -errno. A pipe may block: look with sys_poll_until first. */
+/* One token into, or out of, a socket (a byte), a pipe or an eventfd (eight bytes): 0, -EAGAIN if a socket or eventfd
+ * has no room or no token, -ENODATA at end of file, or another -errno. A pipe may block: look with sys_poll_until
+ * first. */
 int sys_put_byte(int fd, bool is_socket);
 int sys_take_byte(int fd, bool is_socket);
-/* An eventfd, non-blocking and close-on-exec; the descriptor or -errno. */
-int sys_eventfd(void);
-/* Adds one to an eventfd: it becomes readable. 0 or -errno. */
-int sys_eventfd_ring(int fd);
-/* Takes all that an eventfd holds; 0 (also when it held nothing) or -errno. */
-int sys_eventfd_drain(int fd);
+/* An eventfd that holds so many tokens and gives them out one by one, non-blocking and close-on-exec; or -errno. */
+int sys_eventfd(unsigned tokens);
 /* poll(2) until `deadline_ns` (CLOCK_MONOTONIC, FMP_NEVER for none). The number ready, 0 on timeout, -errno. */
 int sys_poll_until(struct pollfd *fds, unsigned n, uint64_t deadline_ns);
 

@@ -1,9 +1,12 @@
 """Queue, SimpleQueue and JoinableQueue: what the standard library documents, and what fastmp promises beyond it."""
 
 import collections
+import multiprocessing.connection
 import os
 import pickle
 import queue
+import resource
+import select
 import signal
 import subprocess
 import sys
@@ -267,6 +270,50 @@ def test_poll_of_the_reader():
     q.put(1)
     assert q._reader.poll()
     assert q._reader.poll(1)
+
+
+def is_readable(fd, timeout=0):
+    return bool(select.select([fd], [], [], timeout)[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_descriptor_of_the_reader(kind):
+    q = kind()
+    q.put(0)  # before anybody asked
+    fd = q._reader.fileno()
+    assert is_readable(fd)
+    assert q.get() == 0
+    for _ in range(50):
+        assert not is_readable(fd)
+        q.put(1)
+        q.put(2)
+        assert is_readable(fd)
+        assert q.get() == 1
+        assert is_readable(fd)
+        assert q.get() == 2
+    process = run(lambda: (time.sleep(0.2), q.put("hello")))
+    assert is_readable(fd, 10)
+    assert multiprocessing.connection.wait([q._reader], 10) == [q._reader]
+    assert q.get() == "hello"
+    assert not is_readable(fd)
+    finish(process)
+
+
+def test_queues_without_descriptors():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    first = fastmp.Queue()  # makes the region, if no other test has
+    os.close(lowest := os.dup(0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        queues = [fastmp.Queue() for _ in range(50)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    for i, q in enumerate(queues):
+        q.put(i)
+        assert q.get(timeout=5) == i
+    with pytest.raises(OSError, match="descriptor"):
+        queues[-1]._reader.fileno()
+    assert first.empty()
 
 
 def test_get_waits_for_a_put_of_another_process():
