@@ -1,5 +1,6 @@
 """Small Python programs that tests run in a process of their own."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -11,17 +12,25 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SECONDS = 50
 
 
+def home() -> Path:
+    """The folder that holds the fastmp under test: the project's root, or the site-packages it is installed in."""
+    spec = importlib.util.find_spec("fastmp")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent.parent
+
+
 def python(
     *arguments: str | Path,
     env: Mapping[str, str] | None = None,
     executable: str | Path = sys.executable,
     stdin: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Run Python in the project's root with these arguments; FASTMP_INSTALL only if `env` says so."""
+    """Run Python beside the fastmp under test with these arguments; FASTMP_INSTALL only if `env` says so."""
     environment = {name: value for name, value in os.environ.items() if name != "FASTMP_INSTALL"} | dict(env or {})
     command = [str(part) for part in (executable, *arguments)]
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=SECONDS, check=False, input=stdin
+        command, capture_output=True, text=True, cwd=home(), env=environment, timeout=SECONDS, check=False, input=stdin
     )
 
 

@@ -355,7 +355,7 @@ def test_at_exit_daemons_are_ended_and_others_joined():
         daemon = fastmp.Process(target=time.sleep, args=(30,), daemon=True)
         daemon.start()
         fastmp.Process(target=slow).start()
-        print(daemon.pid)
+        print(daemon.pid, flush=True)
     """
     started = time.monotonic()
     pid, text = run_script(script).stdout.split()

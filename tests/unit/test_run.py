@@ -5,7 +5,7 @@ import signal
 import venv
 
 import pytest
-from support.programs import ROOT, python
+from support.programs import ROOT, home, python
 
 import fastmp
 from fastmp.__main__ import PTH, main
@@ -159,7 +159,7 @@ def armed_python(tmp_path_factory):
     venv.create(folder, symlinks=True)
     (site_packages,) = folder.glob("lib/python*/site-packages")
     shutil.copy(ROOT / PTH, site_packages)
-    (site_packages / "a_source_tree.pth").write_text(f"{ROOT}\n")
+    (site_packages / "a_source_tree.pth").write_text(f"{home()}\n")
     return folder / "bin" / "python"
 
 
