@@ -14,18 +14,18 @@ import itertools
 import os
 import sys
 import threading
-import time
 import warnings
 import weakref
 from multiprocessing import TimeoutError
 from multiprocessing import pool as _pool
 from multiprocessing import util as _util
 from multiprocessing.pool import CLOSE, INIT, RUN, TERMINATE
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core
 from ._errors import WorkerDied
 from ._helper import start_helper
+from ._workers import count_workers, end_worker, follow, parent_to_follow, send_exits, weakly, worker_died
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -50,8 +50,6 @@ ThreadPool = _pool.ThreadPool
 ExceptionWithTraceback = _standard.ExceptionWithTraceback
 MaybeEncodingError = _standard.MaybeEncodingError
 RemoteTraceback = _standard.RemoteTraceback
-
-_Owner = TypeVar("_Owner")
 
 
 class ApplyResult(_core.Job):
@@ -131,16 +129,16 @@ def _work(
     initargs: tuple[Any, ...],
     maxtasks: int | None,
     wrap: bool,
+    parent: int | None,
 ) -> None:
     """The main function of a worker process."""
+    follow(parent)
     if initializer is not None:
         initializer(*initargs)
     try:
         count = crew.work(place, maxtasks or 0, _wrap_error if wrap else _plain_error, _wrap_unpicklable)
     except KeyboardInterrupt:
-        util.debug("worker interrupted")
-        sys.stderr.flush()
-        os._exit(130)  # one traceback for the user's Ctrl-C is enough: the parent prints it
+        raise SystemExit(130) from None  # one traceback of the user's Ctrl-C is enough: the parent prints it
     util.debug("worker exiting after %d tasks", count)
 
 
@@ -150,16 +148,6 @@ def _plain_error(error: BaseException) -> BaseException:
     wrapped = _wrap_error(error)
     plain: BaseException = wrapped.exc
     return plain
-
-
-def _worker_died(process: Any) -> Callable[[Any, int], WorkerDied]:
-    """Make the error of the task that was lost with a worker."""
-
-    def make_error(job: Any, index: int) -> WorkerDied:
-        func = getattr(job, "_what", "a call")
-        return WorkerDied(process.pid, process.exitcode, f"task {index} of {getattr(func, '__qualname__', func)}")
-
-    return make_error
 
 
 # ---- in the parent ----
@@ -194,7 +182,7 @@ class Pool:
         self._pool: list[Any] = []
         self._state = INIT
         self._ctx = context or _default_context()
-        self._processes = _count(processes)
+        self._processes = count_workers(processes)
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         if maxtasksperchild is not None and (not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0):
@@ -207,8 +195,8 @@ class Pool:
         self._helper: threading.Thread | None = None
         self._crew = _core.Crew(self._processes)
         me = weakref.ref(self)
-        self._crew.maintain = _weakly(me, Pool._maintain_pool)
-        self._crew.need_helper = _weakly(me, Pool._start_helper)
+        self._crew.maintain = weakly(me, Pool._maintain_pool)
+        self._crew.need_helper = weakly(me, Pool._start_helper)
         try:
             self._repopulate_pool()
         except BaseException:
@@ -377,7 +365,8 @@ class Pool:
                 self._start_worker(place)
 
     def _start_worker(self, place: int) -> None:
-        args = (self._crew, place, self._initializer, self._initargs, self._maxtasksperchild, self._wrap_exception)
+        settings = (self._initializer, self._initargs, self._maxtasksperchild, self._wrap_exception)
+        args = (self._crew, place, *settings, parent_to_follow())
         process = self.Process(self._ctx, target=_work, args=args)
         process.name = process.name.replace("Process", "PoolWorker")
         process.daemon = True
@@ -400,7 +389,7 @@ class Pool:
         process.join()
         del self._places[place]
         self._pool.remove(process)
-        lost = self._crew.bury_worker(place, _worker_died(process))
+        lost = self._crew.bury_worker(place, worker_died(process))
         util.debug("worker %s ended with exit code %s, %d tasks lost", process.name, process.exitcode, lost)
         self._check_initializer(process, lost)
 
@@ -460,7 +449,7 @@ class Pool:
             self._crew.pump(0.1)
         with self._lock:
             self._state = TERMINATE
-            _send_exits(self._crew, len(self._places))
+            send_exits(self._crew, len(self._places))
         self._crew.poke()
 
     @classmethod
@@ -471,7 +460,7 @@ class Pool:
                 process.terminate()
         for process in pool:
             if process._popen is not None:
-                _end(process)
+                end_worker(process)
         crew.maintain = crew.need_helper = None
         places.clear()
 
@@ -491,34 +480,10 @@ def _chunks(iterator: Iterator[Any], size: int) -> Iterator[tuple[Any, ...]]:
         yield chunk
 
 
-def _count(processes: int | None) -> int:
-    if processes is None:
-        return _default_count()
-    if processes < 1:
-        raise ValueError("Number of processes must be at least 1")
-    return processes
-
-
-def _default_count() -> int:
-    count = getattr(os, "process_cpu_count", os.cpu_count)  # 3.13 and later know the affinity
-    return count() or 1
-
-
 def _default_context() -> Any:
     from . import context
 
     return context._default_context.get_context()
-
-
-def _weakly(ref: weakref.ref[_Owner], method: Callable[[_Owner], None]) -> Callable[[], None]:
-    """Call `method` of the owner if it is still there: the crew does not keep its pool or executor alive."""
-
-    def call() -> None:
-        owner = ref()
-        if owner is not None:
-            method(owner)
-
-    return call
 
 
 def _must_go_on(pool: Pool) -> bool:
@@ -530,17 +495,3 @@ def _run_deferred(job: ApplyResult) -> None:
         job._run_callbacks()
     except Exception:
         threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
-
-
-def _send_exits(crew: _core.Crew, count: int) -> None:
-    for _ in range(count):
-        crew.send_exit()
-
-
-def _end(process: Any, patience: float = 5.0) -> None:
-    """Join a process that was told to end; kill it if it does not."""
-    deadline = time.monotonic() + patience
-    process.join(max(0.0, deadline - time.monotonic()))
-    if process.exitcode is None:
-        process.kill()
-        process.join()

@@ -56,10 +56,30 @@ process_pidfd_open(PyObject *Py_UNUSED(module), PyObject *arg)
     return fd < 0 ? fmp_py_raise(fd, NULL) : PyLong_FromLong(fd);
 }
 
+PyDoc_STRVAR(
+    die_with_parent_doc,
+    "die_with_parent(pid)\n--\n\nIn a child forked by the main thread of pid: it is killed when that process ends. "
+    "ProcessLookupError if it has ended already.");
+
+static PyObject *
+process_die_with_parent(PyObject *Py_UNUSED(module), PyObject *arg)
+{
+    pid_t parent = PyLong_AsPid(arg);
+    if (parent == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    int rc = sys_die_with_parent(parent);
+    if (rc != 0) {
+        return fmp_py_raise(rc, NULL);
+    }
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef process_functions[] = {
     {"fork", process_fork, METH_NOARGS, fork_doc},
     {"reaped", process_reaped, METH_O, reaped_doc},
     {"leave", process_leave, METH_NOARGS, leave_doc},
+    {"die_with_parent", process_die_with_parent, METH_O, die_with_parent_doc},
     {"pidfd_open", process_pidfd_open, METH_O, pidfd_open_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -64,6 +66,15 @@ sys_process_start_time(pid_t pid, uint64_t *ticks)
     }
     line[n] = '\0';
     return parse_start_time(line, ticks);
+}
+
+int
+sys_die_with_parent(pid_t parent)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
+        return -errno;
+    }
+    return getppid() == parent ? 0 : -ESRCH; /* it may have ended before the prctl */
 }
 
 int

@@ -13,6 +13,9 @@ int sys_pidfd_open(pid_t pid);
 int sys_pidfd_ended(int pidfd);
 /* Start time of `pid` in clock ticks since boot, from /proc/PID/stat. 0 or -errno. */
 int sys_process_start_time(pid_t pid, uint64_t *ticks);
+/* This process is killed when the thread that forked it ends, which is `parent`'s main thread: 0, or -ESRCH if the
+ * parent has ended already. */
+int sys_die_with_parent(pid_t parent);
 /* CPUs this process may run on, at least 1. */
 int sys_usable_cpus(void);
 

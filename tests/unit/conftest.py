@@ -1,4 +1,4 @@
-"""Fixtures of the tests per module. The package is imported when a test asks for one, as some tests are of its build."""
+"""Fixtures of the tests per module. The package is imported when a test asks for one: some tests are of its build."""
 
 from __future__ import annotations
 

@@ -420,6 +420,34 @@ def test_ctrl_c_ends_a_map():
     assert time.monotonic() - start < 10
 
 
+def run_a_pool_and_wait(pids):
+    pool = fastmp.Pool(2)
+    pool.map_async(time.sleep, [60])
+    pids.put([p.pid for p in pool._pool])
+    time.sleep(60)
+
+
+def is_gone(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_no_worker_outlives_a_killed_parent():
+    pids = fastmp.SimpleQueue()
+    parent = fastmp.Process(target=run_a_pool_and_wait, args=(pids,))
+    parent.start()
+    workers = pids.get()
+    parent.kill()
+    parent.join()
+    end = time.monotonic() + 1
+    while not all(map(is_gone, workers)):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 class Counter:
     def __init__(self):
         self.n = 0

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ... import _core
 from ..._helper import start_helper
-from ...pool import _count, _end, _send_exits, _weakly, _worker_died
+from ..._workers import count_workers, end_worker, follow, parent_to_follow, send_exits, weakly, worker_died
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -74,8 +74,10 @@ def _work(
     initializer: Callable[..., object] | None,
     initargs: tuple[Any, ...],
     max_tasks: int | None,
+    parent: int | None,
 ) -> None:
     """The main function of a worker process."""
+    follow(parent)
     if initializer is not None:
         try:
             initializer(*initargs)
@@ -124,7 +126,7 @@ class ProcessPoolExecutor(Executor):
         _check_max_tasks(max_tasks_per_child, mp_context)
         if on_worker_death not in ("break", "fail-task"):
             raise ValueError("on_worker_death must be 'break' or 'fail-task'")
-        self._max_workers = _count(max_workers)
+        self._max_workers = count_workers(max_workers)
         self._mp_context = mp_context if mp_context is not None else _default_context()
         self._initializer, self._initargs = initializer, initargs
         self._max_tasks_per_child = max_tasks_per_child
@@ -187,8 +189,8 @@ class ProcessPoolExecutor(Executor):
     def _launch(self) -> None:
         crew = _core.Crew(self._max_workers)
         me = weakref.ref(self)
-        crew.maintain = _weakly(me, ProcessPoolExecutor._maintain)
-        crew.need_helper = _weakly(me, ProcessPoolExecutor._start_helper)
+        crew.maintain = weakly(me, ProcessPoolExecutor._maintain)
+        crew.need_helper = weakly(me, ProcessPoolExecutor._start_helper)
         self._crew = crew
         try:
             self._adjust_process_count()
@@ -205,7 +207,8 @@ class ProcessPoolExecutor(Executor):
 
     def _spawn_process(self, place: int) -> None:
         assert self._crew is not None
-        args = (self._crew, place, self._initializer, self._initargs, self._max_tasks_per_child)
+        settings = (self._initializer, self._initargs, self._max_tasks_per_child)
+        args = (self._crew, place, *settings, parent_to_follow())
         process = self._mp_context.Process(target=_work, args=args)
         process.start()
         self._processes[process.pid] = self._places[place] = process
@@ -232,7 +235,7 @@ class ProcessPoolExecutor(Executor):
         self._processes.pop(process.pid, None)
         replaceable = process.exitcode == 0 and self._max_tasks_per_child is not None
         if replaceable or self._finished or (self._fail_task and process.exitcode != 1):
-            self._crew.bury_worker(place, _worker_died(process))
+            self._crew.bury_worker(place, worker_died(process))
         else:
             self._break(place, process)
 
@@ -243,7 +246,7 @@ class ProcessPoolExecutor(Executor):
         self._broken = "A child process terminated abruptly, the process pool is not usable anymore"
         self._crew.bury_worker(place, lambda job, index: BrokenProcessPool(text))
         error = BrokenProcessPool(text)
-        error.__cause__ = _worker_died(process)(None, 0)
+        error.__cause__ = worker_died(process)(None, 0)
         self._stop_workers()
         self._crew.fail_all(error)
 
@@ -251,7 +254,7 @@ class ProcessPoolExecutor(Executor):
         for process in self._processes.values():
             process.terminate()
         for process in self._processes.values():
-            _end(process)
+            end_worker(process)
         self._processes.clear()
         self._places.clear()
 
@@ -292,7 +295,7 @@ class ProcessPoolExecutor(Executor):
             if self._finished or self._crew is None:
                 return
             self._finished = True
-            _send_exits(self._crew, len(self._places))
+            send_exits(self._crew, len(self._places))
             processes = list(self._processes.values())
         for process in processes:
             process.join()

@@ -1,0 +1,88 @@
+"""What pools and executors have in common about their worker processes.
+
+Called by: `fastmp.pool`, `fastmp.concurrent.futures.process`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from . import _core
+from ._errors import WorkerDied
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_Owner = TypeVar("_Owner")
+
+#: Seconds that a worker has to end when it was told to, before it is killed.
+_PATIENCE = 5.0
+
+
+def count_workers(wanted: int | None) -> int:
+    """Return how many workers there are to be: `wanted`, or as many as there are CPUs to use.
+
+    :raises ValueError: for less than 1
+    """
+    if wanted is None:
+        return getattr(os, "process_cpu_count", os.cpu_count)() or 1  # 3.13 and later know the affinity
+    if wanted < 1:
+        raise ValueError("Number of processes must be at least 1")
+    return wanted
+
+
+def parent_to_follow() -> int | None:
+    """In the parent, before a worker is made: whom the worker is not to outlive.
+
+    The kernel watches the *thread* that forks, so only the main thread, which lives as long as the process, will do.
+    Other workers notice within half a second, when they have nothing to do.
+    """
+    return os.getpid() if threading.current_thread() is threading.main_thread() else None
+
+
+def follow(parent: int | None) -> None:
+    """In the worker: end when the parent ends, however it ends."""
+    if parent is None:
+        return
+    try:
+        _core.die_with_parent(parent)
+    except ProcessLookupError:
+        os._exit(1)
+
+
+def worker_died(process: Any) -> Callable[[Any, int], WorkerDied]:
+    """Make the maker of errors for the tasks that were lost with a worker."""
+
+    def make_error(job: Any, index: int) -> WorkerDied:
+        func = getattr(job, "_what", "a call")
+        return WorkerDied(process.pid, process.exitcode, f"task {index} of {getattr(func, '__qualname__', func)}")
+
+    return make_error
+
+
+def weakly(ref: weakref.ref[_Owner], method: Callable[[_Owner], None]) -> Callable[[], None]:
+    """Call `method` of the owner if it is still there: the crew does not keep its pool or executor alive."""
+
+    def call() -> None:
+        owner = ref()
+        if owner is not None:
+            method(owner)
+
+    return call
+
+
+def send_exits(crew: _core.Crew, count: int) -> None:
+    """Tell so many workers to end when the work before it is done."""
+    for _ in range(count):
+        crew.send_exit()
+
+
+def end_worker(process: Any) -> None:
+    """Join a worker that was told to end; kill it if it does not."""
+    process.join(_PATIENCE)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
