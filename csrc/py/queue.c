@@ -319,12 +319,17 @@ queue_qsize(PyObject *self, PyObject *unused)
     return PyLong_FromUnsignedLongLong(fmp_ring_count(ring_of(q)) + fmp_overflow_count(q));
 }
 
-PyDoc_STRVAR(empty_doc, "empty()\n--\n\nTrue if the queue holds nothing that was put before.");
+PyDoc_STRVAR(empty_doc,
+             "empty()\n--\n\nTrue if the queue holds nothing that was put before. OSError if it was closed.");
 static PyObject *
 queue_empty(PyObject *self, PyObject *unused)
 {
     (void)unused;
     struct fmp_queue *q = (struct fmp_queue *)self;
+    if (q->closed) {
+        PyErr_SetString(PyExc_OSError, "handle is closed");
+        return NULL;
+    }
     return PyBool_FromLong(fmp_ring_count(ring_of(q)) == 0 && fmp_overflow_count(q) == 0);
 }
 

@@ -116,6 +116,8 @@ def test_closed_queue_raises(kind):
         q.put(2)
     with pytest.raises(ValueError, match="is closed"):
         q.get()
+    with pytest.raises(OSError, match="is closed"):
+        q.empty()
     q.join_thread()
 
 
