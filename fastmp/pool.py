@@ -373,7 +373,9 @@ class Pool:
         process.start()
         self._pool.append(process)
         self._places[place] = process
-        self._crew.set_worker(place, process.pid)
+        pid = getattr(process, "pid", None)
+        if pid is not None:  # a Process of the user's own making need not tell
+            self._crew.set_worker(place, pid)
         util.debug("added worker")
 
     def _maintain_pool(self) -> None:
