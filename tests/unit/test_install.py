@@ -181,6 +181,19 @@ def test_a_start_method_that_fastmp_lacks():
     ]
 
 
+def test_thread_pools_keep_working():
+    script = """
+        import multiprocessing, multiprocessing.dummy
+        from multiprocessing.pool import ThreadPool
+        import fastmp
+        fastmp.install()
+        for kind in (ThreadPool, multiprocessing.pool.ThreadPool, multiprocessing.dummy.Pool):
+            with kind(2) as pool:
+                print(pool.map(abs, [-1, -2]), pool.apply(abs, (-3,)), sorted(pool.imap_unordered(abs, [-4, -5])))
+    """
+    assert output_of(script) == ["[1, 2] 3 [4, 5]"] * 3
+
+
 def test_standard_objects_made_before_keep_working():
     script = """
         import multiprocessing, multiprocessing.pool
