@@ -15,7 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 from .measure import Row
 
@@ -80,20 +81,24 @@ def rounded(value: float) -> float:
 def run_process(command: list[str], limit: float) -> tuple[int | None, str, str]:
     """Run a command in a session of its own, and end the session: exit code (None: the limit), output, errors."""
     environment = {key: value for key, value in os.environ.items() if key != "FASTMP_INSTALL"}
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
-    ) as process:
+    with TemporaryFile("w+") as output, TemporaryFile("w+") as errors:  # a pipe's end comes only when no child holds it
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=output, stderr=errors, start_new_session=True
+        )
         code: int | None = None
         try:
-            output, errors = process.communicate(timeout=limit)
-            code = process.returncode
-        except subprocess.TimeoutExpired:
-            end_session(process.pid)
-            output, errors = process.communicate()
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(limit)
         finally:
             end_session(process.pid)
-    return code, output, errors
+            process.wait()
+        return code, everything(output), everything(errors)
+
+
+def everything(file: IO[str]) -> str:
+    """Return what others have written into a file."""
+    file.seek(0)
+    return file.read()
 
 
 def end_session(leader: int) -> None:

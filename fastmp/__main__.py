@@ -8,6 +8,7 @@ import os
 import site
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]  # the flags that children inherit
 from typing import NoReturn
@@ -16,9 +17,12 @@ USAGE = """\
 usage: fastmp run [python's options] script.py [arguments]
        fastmp run [python's options] -m module [arguments]
        fastmp run [python's options] -c code [arguments]
+       fastmp bench [arguments]
 
 Runs a program, and every Python that it starts, with multiprocessing and ProcessPoolExecutor on fastmp.
 FASTMP_INSTALL=1 in the environment does the same: FASTMP_INSTALL=1 jupyter lab
+
+fastmp bench compares it with the standard library on this machine; it needs the source folder. fastmp bench --help
 """
 PTH = "fastmp-install.pth"
 BAD_USAGE = 2
@@ -75,7 +79,17 @@ def own_folders() -> list[str]:
     return [str(package / "_site"), str(package.parent)]
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": run}
+def bench(arguments: list[str]) -> int:
+    """Run the benchmarks, which are not installed with the package but lie beside it in its source folder."""
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / "benchmarks" / "__main__.py").exists():
+        print("fastmp: the benchmarks are only in the source folder: make bench", file=sys.stderr)
+        return BAD_USAGE
+    sys.path.insert(0, str(folder))
+    return int(import_module("benchmarks.__main__").main(arguments))
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"bench": bench, "run": run}
 
 if __name__ == "__main__":
     sys.exit(main())
