@@ -25,8 +25,6 @@ struct fmp_pipe {
 /* How long the kernel's word that the peer is there is believed: a poll(2) costs 0.3 us, and without a limit a message
  * to a killed peer would seem to have been sent. A close in order is seen at once (reader_closes). */
 #define BELIEVE_NS (20 * UINT64_C(1000))
-/* A descriptor that is readable without a message so many times in a row has a byte too many. */
-#define VAIN_WAKES 20u
 /* Between two looks while a dying peer's cell stands in the way of the end of file. */
 #define DYING_NS FMP_NS_PER_MS
 
@@ -199,6 +197,15 @@ settle_mode(struct fmp_pipe_end *end, enum mode wanted)
     return fmp_cas_acq_rel(end->mode, &mode, wanted) ? wanted : (enum mode)mode; /* P5 */
 }
 
+/* Takes out a byte too many; but while it is not known whose the bytes are, none is touched. */
+static void
+heal(struct fmp_pipe_end *end, const struct fmp_bell *bell)
+{
+    if (end->is_decided || fmp_load_acquire(end->mode) == RINGS) { /* P5 */
+        fmp_bell_heal(bell);
+    }
+}
+
 /* The kernel pair carries the standard protocol from now on: our bell's byte goes out, and the end is no longer ours.
  */
 static void
@@ -255,18 +262,28 @@ fmp_pipe_end_arm(struct fmp_pipe_end *end)
         return false;
     }
     struct fmp_bell bell = bell_of(end, end->in);
-    return fmp_bell_hush(&bell, fmp_ring_may_pop, ring_of(end->in));
+    bool is_pending = fmp_bell_hush(&bell, fmp_ring_may_pop, ring_of(end->in));
+    if (!is_pending) {
+        heal(end, &bell);
+    }
+    return is_pending;
 }
 
 /* ---- sending ---- */
 
-/* Asks the kernel whether anybody has the other end. */
+/* The kernel's answer to whether nobody has the other end. */
+static bool
+has_hung_up(struct fmp_pipe_end *end)
+{
+    struct pollfd p = {.fd = fmp_load_relaxed(&end->fd)}; /* relaxed: -1 is never ready */
+    return sys_poll_until(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+}
+
 static bool
 ask_kernel(struct fmp_pipe_end *end)
 {
     end->closes_seen = fmp_load_acquire(&end->out->shm->reader_closes); /* P2, before the question */
-    struct pollfd p = {.fd = fmp_load_relaxed(&end->fd)};               /* relaxed: -1 is never ready */
-    bool is_gone = sys_poll_until(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+    bool is_gone = has_hung_up(end);
     end->peer_lives_until_ns = is_gone ? 0 : sys_now_ns() + BELIEVE_NS;
     return is_gone;
 }
@@ -311,7 +328,7 @@ room_step(void *ctx, uint64_t deadline_ns)
     struct room *r = ctx;
     struct fmp_pipe_end *end = r->end;
     int rc = fmp_ec_await(&ring_of(end->out)->shm->space, has_room, r, deadline_ns, &end->send_spin);
-    if (rc == -EINTR && (fmp_load_relaxed(&end->fd) < 0 || ask_kernel(end))) { /* relaxed: at worst one slice late */
+    if (rc == -EINTR && (fmp_load_relaxed(&end->fd) < 0 || has_hung_up(end))) { /* relaxed: at worst one slice late */
         return 0;
     }
     return rc;
@@ -418,11 +435,6 @@ fmp_pipe_send_message(struct fmp_pipe_end *end, const struct fmp_message *m)
 
 /* ---- receiving ---- */
 
-struct listen {
-    struct fmp_pipe_end *end;
-    unsigned vain_wakes;
-};
-
 /* The descriptor has hung up. What was published before is there; a cell that a dying sender has claimed is waited for
  * until it is published or its owner is known dead. */
 static int
@@ -438,58 +450,51 @@ at_hang_up(struct fmp_ring *ring)
     return -EINTR;
 }
 
-/* The descriptor is readable, but there is no message: one is being written, another reader has it, or a killed process
- * has left a byte. */
+/* Sleeps in poll(2) for one slice; with a deadline of 0 it only asks about the end of file. */
 static int
-at_vain_wake(struct listen *l, const struct fmp_bell *bell)
+sleep_step(struct fmp_pipe_end *end, uint64_t deadline_ns)
 {
-    if (++l->vain_wakes > VAIN_WAKES) {
-        l->vain_wakes = 0;
-        fmp_bell_heal(bell);
-    }
-    return -EINTR;
-}
-
-/* Sleeps in poll(2) for one slice. */
-static int
-sleep_step(struct listen *l, uint64_t deadline_ns)
-{
-    struct fmp_ring *ring = ring_of(l->end->in);
-    struct fmp_bell bell = bell_of(l->end, l->end->in);
+    struct fmp_ring *ring = ring_of(end->in);
+    struct fmp_bell bell = bell_of(end, end->in);
+    bool may_sleep = deadline_ns != 0;
     if (bell.fd < 0) {
         return -EBADF;
     }
-    if (fmp_bell_hush(&bell, fmp_ring_may_pop, ring)) {
+    if (may_sleep && fmp_bell_hush(&bell, fmp_ring_may_pop, ring)) {
         return 0;
     }
-    uint64_t slice_end = deadline_ns == 0 ? 0 : sys_slice_end_ns(deadline_ns, FMP_RECHECK_NS);
-    struct pollfd p = {.fd = bell.fd, .events = POLLIN};
+    uint64_t slice_end = may_sleep ? sys_slice_end_ns(deadline_ns, FMP_RECHECK_NS) : 0;
+    struct pollfd p = {.fd = bell.fd, .events = may_sleep ? POLLIN : 0};
     int n = sys_poll_until(&p, 1, slice_end);
     if (fmp_ring_may_pop(ring)) {
         return 0;
     }
-    if (n <= 0) {
-        return n == 0 && slice_end == deadline_ns ? -ETIMEDOUT : (n == 0 ? -EINTR : n);
+    if (n == 0) {
+        return slice_end == deadline_ns ? -ETIMEDOUT : -EINTR;
     }
-    if ((p.revents & POLLNVAL) != 0) {
-        return -EBADF;
+    if (n < 0 || (p.revents & POLLNVAL) != 0) {
+        return n < 0 ? n : -EBADF;
     }
-    return (p.revents & (POLLHUP | POLLERR)) != 0 ? at_hang_up(ring) : at_vain_wake(l, &bell);
+    if ((p.revents & (POLLHUP | POLLERR)) != 0) {
+        return at_hang_up(ring);
+    }
+    /* Woken in vain: a message is being written, another reader has it, or a killed process has left a byte. */
+    heal(end, &bell);
+    return -EINTR;
 }
 
 /* One step of a wait for a message, without the GIL. */
 static int
 listen_step(void *ctx, uint64_t deadline_ns)
 {
-    struct listen *l = ctx;
-    struct fmp_pipe_end *end = l->end;
+    struct fmp_pipe_end *end = ctx;
     if (!end->is_decided && fmp_load_acquire(end->mode) == STANDARD) { /* P5 */
         return FMP_PIPE_STANDARD;
     }
     if (deadline_ns != 0 && fmp_spin_until(fmp_ring_may_pop, ring_of(end->in), &end->recv_spin)) {
         return 0;
     }
-    return sleep_step(l, deadline_ns);
+    return sleep_step(end, deadline_ns);
 }
 
 int
@@ -498,8 +503,7 @@ fmp_pipe_poll(struct fmp_pipe_end *end, uint64_t deadline_ns)
     if (fmp_ring_may_pop(ring_of(end->in))) {
         return FMP_PY_READY;
     }
-    struct listen l = {.end = end};
-    int rc = fmp_py_wait(listen_step, &l, deadline_ns);
+    int rc = fmp_py_wait(listen_step, end, deadline_ns);
     switch (rc) {
     case 0:
         return FMP_PY_READY;

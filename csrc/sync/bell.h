@@ -65,8 +65,7 @@ fmp_bell_ring(const struct fmp_bell *bell, fmp_ec_ready_fn pending, void *ctx)
 /* Reader: if `pending(ctx)` is false, the descriptor is made unreadable until the next message; returns the last answer
  * of `pending`. */
 bool fmp_bell_hush(const struct fmp_bell *bell, fmp_ec_ready_fn pending, void *ctx);
-/* Takes out a byte that a killed process left too many, when the descriptor has been readable again and again without
- * a message. */
+/* Takes out a byte that a killed process left too many, if there is one: for a reader that was woken in vain. */
 void fmp_bell_heal(const struct fmp_bell *bell);
 /* Takes the first byte of a bell that is not used at all: the descriptor is to carry another protocol. */
 void fmp_bell_remove(const struct fmp_bell *bell);

@@ -194,7 +194,7 @@ hushed:
   if
   :: atomic { messages > 0 -> goto again }
   :: atomic { bytes == 0 || state == RUNG || (state != QUIET && IS_DEAD(owner)) || (state == RINGING && bytes > 0) -> goto again }
-  :: atomic { state == QUIET && bytes > 0 && messages == 0 -> SET(TAKING, me); v = version; certain = true }
+  :: atomic { state == QUIET && bytes > 0 -> SET(TAKING, me); v = version; certain = true }
   :: CRASH
   fi;
   STEP(TAKE_BYTE);
