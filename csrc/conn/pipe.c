@@ -2,11 +2,11 @@
  * A pipe; see pipe.h.
  *
  * Order table
- *   P1  close   fetch_add acq_rel on reader_closes, after close(2)   with P2  who sees the count finds the descriptor
- * closed P2  send    load acquire of reader_closes                       with P1 P3  watch   store seq_cst of `watched`
- * and a fence, then the look at the ring (hush)   with P4 P4  recv    load of `watched`, after the fence E1 in
- * fmp_ring_end_pop                   with P3: one of the two hushes P5  decide  CAS acq_rel and loads acquire of `mode`
- * with P5
+ *   P1  close   fetch_add acq_rel on reader_closes, after close(2), with P2: who sees the count finds it closed
+ *   P2  send    load acquire of reader_closes, with P1
+ *   P3  watch   store seq_cst of `watched` and a fence, then the look at the ring (hush), with P4
+ *   P4  recv    load of `watched`, after the fence E1 in fmp_ring_end_pop, with P3: one of the two hushes
+ *   P5  decide  CAS acq_rel and loads acquire of `mode`, with P5
  */
 #include "conn/pipe.h"
 
