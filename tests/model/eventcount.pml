@@ -61,6 +61,9 @@ byte generation[WAITERS];
 #define ITEM(i) (i < ITEMS && available[(i) % ITEMS])
 #define ANY_ITEM (ITEM(0) || ITEM(1) || ITEM(2) || ITEM(3))
 
+/* May a time-out fire? When nothing else can happen; and at any time between two crashes, so that the second may come after it. */
+#define TIME_IS_OVER (timeout || (crashes > 0 && crashes < CRASHES))
+
 #define STEP(action) if :: atomic { action } :: CRASH fi
 #define CRASH atomic { crashes < CRASHES -> crashes++; DIE; goto gone }
 
@@ -116,7 +119,7 @@ again:
   if
   :: atomic { !asleep[me] -> skip }
   :: atomic { spurious < SPURIOUS -> spurious++; asleep[me] = false }
-  :: atomic { timeout && asleep[me] && ANY_ITEM -> /* sleeping with nothing to take is right */
+  :: atomic { TIME_IS_OVER && asleep[me] && ANY_ITEM -> /* sleeping with nothing to take is right */
        assert(crashes > 0);
 #ifdef BROKEN_NO_RECHECK_PERIOD
        assert(false);

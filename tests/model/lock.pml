@@ -41,6 +41,9 @@ bool inside[NPROC];       /* between acquire and release */
 bool died_inside[NPROC];  /* killed as the word's owner ... */
 bool reported[NPROC];     /* ... and OWNER_DIED was told to somebody */
 
+/* May a time-out fire? When nothing else can happen; and at any time between two crashes, so that the second may come after it. */
+#define TIME_IS_OVER (timeout || (crashes > 0 && crashes < CRASHES))
+
 #define STEP(action) if :: atomic { action } :: CRASH fi
 #define CRASH atomic { crashes < CRASHES -> crashes++; dead[me] = true; asleep[me] = false; \
     if :: held && owner == me -> died_inside[me] = true :: else fi; \
@@ -135,7 +138,7 @@ contended:
   :: atomic { !asleep[me] -> slept = true }
   :: atomic { asleep[me] && spurious < GIVE_UPS -> spurious++; asleep[me] = false; slept = true }
   :: atomic { asleep[me] && held && KILLED(owner) -> asleep[me] = false; slept = true; goto ask }
-  :: atomic { timeout && asleep[me] && !(held && exited[owner]) ->
+  :: atomic { TIME_IS_OVER && asleep[me] && !(held && exited[owner]) ->
        assert(crashes > 0);
        asleep[me] = false; slept = true; goto ask
      }
