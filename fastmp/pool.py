@@ -63,7 +63,7 @@ class ApplyResult(_core.Job):
         error_callback: Callable[[Any], object] | None = None,
     ) -> None:
         super().__init__()
-        self._pool: Pool | None = pool  # a pool with results to come is not thrown away
+        self._pool = pool  # a pool with results to come is not thrown away
         self._what = what  # for the error, should the task be lost
         self._callback = callback
         self._error_callback = error_callback
@@ -76,7 +76,6 @@ class ApplyResult(_core.Job):
                 callback(self._value)
         finally:
             self._finish()
-            self._pool = None
 
 
 AsyncResult = ApplyResult

@@ -90,7 +90,7 @@ class SimpleQueue(_Base):
 class Queue(_Base):
     """A queue for any number of producers and consumers.
 
-    :param maxsize: how many objects it holds before `put` waits; 0 or less: no bound
+    :param maxsize: how many objects it holds before `put` waits; 0 or less, or more than 1,048,576: no bound
     :param ctx: the context that it belongs to
     :raises queue.Full, queue.Empty: from `put` and `get` that do not wait, or not long enough
     :raises ValueError: after `close`

@@ -74,6 +74,7 @@ fmp_crew_forget_job(struct fmp_crew *crew, uint64_t id)
     crew->free_jobs[crew->free_count++] = place;
     crew->job_count--;
     Py_CLEAR(job->function);
+    Py_CLEAR(job->owner);
     Py_DECREF(job);
 }
 

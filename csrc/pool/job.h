@@ -33,6 +33,7 @@ struct fmp_job {
     Py_ssize_t next;    /* STREAM: the next to hand out */
     PyObject *value;    /* result or exception; MAP: the list; STREAM: {index: (success, value)} */
     PyObject *function; /* keeps the function's block while tasks name it */
+    PyObject *owner;    /* the pool, kept while results are to come */
     PyObject *weakrefs;
 };
 

@@ -20,6 +20,7 @@ fmp_job_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(job->crew);
     Py_VISIT(job->value);
     Py_VISIT(job->function);
+    Py_VISIT(job->owner);
     return 0;
 }
 
@@ -30,6 +31,7 @@ fmp_job_clear(PyObject *self)
     Py_CLEAR(job->crew);
     Py_CLEAR(job->value);
     Py_CLEAR(job->function);
+    Py_CLEAR(job->owner);
     return 0;
 }
 
@@ -305,6 +307,7 @@ static PyMemberDef job_members[] = {
     {"_success", T_BOOL, offsetof(struct fmp_job, success), READONLY, "The call completed without an exception."},
     {"_value", T_OBJECT, offsetof(struct fmp_job, value), READONLY, "The result or the exception."},
     {"_deferred", T_BOOL, offsetof(struct fmp_job, deferred), 0, "The helper thread finishes the job (callbacks)."},
+    {"_pool", T_OBJECT, offsetof(struct fmp_job, owner), 0, "What is to live until the results are there."},
     {"_length", T_PYSSIZET, offsetof(struct fmp_job, length), READONLY, "How many results there will be."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(struct fmp_job, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},

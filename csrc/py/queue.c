@@ -14,6 +14,8 @@
 
 /* Cells of a queue without a bound: enough that producer and consumer seldom meet, 64 KiB. */
 #define UNBOUNDED_LIMIT (512 - FMP_RING_SPARE_CELLS)
+/* A larger bound counts as none: the ring would take more than 128 MiB. */
+#define BOUND_MAX (1 << 20)
 /* How long an unbounded put waits for a consumer to make progress before it overflows: a scheduler's slice, in which a
  * consumer that was put off its core comes back. It waits so once; what follows goes behind the overflow at once. */
 #define PATIENCE_NS (5 * FMP_NS_PER_MS)
@@ -425,10 +427,10 @@ queue_setup(PyObject *self, PyObject *args)
         PyErr_SetString(PyExc_RuntimeError, "the queue is set up already");
         return NULL;
     }
-    q->bounded = maxsize > 0;
+    q->bounded = maxsize > 0 && maxsize <= BOUND_MAX;
     q->joinable = joinable != 0;
     uint64_t limit = q->bounded ? (uint64_t)maxsize : UNBOUNDED_LIMIT;
-    if (fmp_ring_bytes(limit) == 0) {
+    if (maxsize > INT32_MAX) {
         PyErr_Format(PyExc_OverflowError, "maxsize %lld is too large", maxsize);
         return NULL;
     }

@@ -377,6 +377,16 @@ def test_unclosed_pool_warns():
     assert any(w.category is ResourceWarning for w in caught)
 
 
+def test_a_result_keeps_its_pool_only_until_it_is_there():
+    pool = fastmp.Pool(1)
+    result = pool.apply_async(square, (3,))
+    assert result._pool is pool
+    assert result.get(timeout=10) == 9
+    assert result._pool is None
+    pool.terminate()
+    pool.join()
+
+
 def test_workers_are_daemons_with_names(pool):
     assert all(p.daemon for p in pool._pool)
     assert all("PoolWorker" in p.name for p in pool._pool)

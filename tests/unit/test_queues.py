@@ -105,6 +105,7 @@ def test_wrong_arguments():
         fastmp.Queue("three")
     with pytest.raises(OverflowError):
         fastmp.Queue(2**40)
+    fastmp.Queue(2**31 - 1).close()  # the largest that the standard library takes
 
 
 @pytest.mark.parametrize("kind", [fastmp.Queue, fastmp.JoinableQueue])
