@@ -60,22 +60,6 @@ open_way(struct fmp_pipe_way *way, uint64_t limit)
     return fmp_channel_open(&way->channel, way->block.space, way->block.off, ring_bytes);
 }
 
-/* What was never received is given back with the last holder; nobody else can reach it then. */
-static void
-close_way(struct fmp_pipe_way *way)
-{
-    struct fmp_message m;
-    if (way->block.off == 0) {
-        return;
-    }
-    if (fmp_heap_holders(way->block.space->heap, way->block.off) == 1) {
-        while (fmp_message_pop(&way->channel, &m) != -EAGAIN) {
-            fmp_message_discard(way->block.space, &m);
-        }
-    }
-    fmp_handle_release(&way->block);
-}
-
 void
 fmp_pipe_hold(struct fmp_pipe *pipe)
 {
@@ -89,7 +73,7 @@ fmp_pipe_drop(struct fmp_pipe *pipe)
         return;
     }
     for (unsigned i = 0; i < pipe->count; i++) {
-        close_way(&pipe->ways[i]);
+        fmp_handle_release(&pipe->ways[i].block); /* with its last holder goes what was never received */
     }
     PyMem_Free(pipe);
 }

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from support.forked import forked
-from support.pipes import Ends, count_up
+from support.pipes import Ends, count_up, stream
 
 from fastmp import connection
 from fastmp.connection import Connection, Pipe, wait
@@ -105,6 +105,23 @@ def test_select_loop_over_a_child(first_message: bool) -> None:
                 while selector.select(20):
                     got.append(reader.recv())
             assert got == list(range(3000))
+
+
+def test_select_loop_over_a_sender_that_is_killed(one_way: Ends) -> None:
+    reader, writer = one_way
+    writer.send((-1, b""))
+    reader.recv()
+    with forked(stream, writer) as child:
+        writer.close()
+        timer = threading.Timer(0.05, child.kill)
+        timer.start()
+        expected = 0
+        with suppress(EOFError):
+            while is_readable(reader, 20):
+                assert reader.recv()[0] == expected
+                expected += 1
+        assert not timer.is_alive()
+        timer.join()
 
 
 def test_asyncio_reads(ends: Ends) -> None:

@@ -7,11 +7,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from support.forked import forked
 from support.pipes import Ends, count_up, echo, received, stream
 
+from fastmp import Process
 from fastmp.connection import Connection, Pipe, wait
 
 # ---- several processes ----
@@ -171,6 +173,43 @@ def test_threads_may_send_on_one_end(ends: Ends) -> None:
     for thread in threads:
         thread.join()
     assert sorted(got) == sorted(list(range(2000)) * 3)
+
+
+# ---- what is left in shared memory ----
+
+
+def region_bytes() -> int:
+    """Memory behind the region of this process."""
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            if "memfd:fastmp" in os.readlink(f"/proc/self/fd/{name}"):
+                return os.stat(f"/proc/self/fd/{name}").st_blocks * 512
+    return 0
+
+
+def send_until_killed(writer: Connection, reader: Connection) -> None:
+    reader.close()
+    while True:
+        writer.send_bytes(bytes(1 << 20))
+
+
+@pytest.mark.parametrize("close_first", [True, False])
+def test_messages_that_were_never_received_are_given_back(close_first: bool) -> None:
+    """Whether the sender was killed or the pipe closed first."""
+    used = []
+    for _ in range(8):
+        reader, writer = Pipe()
+        process = Process(target=send_until_killed, args=(writer, reader))
+        process.start()
+        writer.close()
+        reader.recv_bytes()
+        process.kill()
+        if close_first:
+            reader.close()
+        process.join()
+        reader.close()
+        used.append(region_bytes())
+    assert used[-1] <= used[1] + (24 << 20)  # the bound of one pipe, and a message in each hand
 
 
 # ---- signals and limits ----
