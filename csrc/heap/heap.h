@@ -51,7 +51,8 @@ int fmp_heap_receive(struct fmp_heap *heap, fmp_off off, fmp_off ring, uint64_t 
 /* OWNED(me) -> SHARED with this process as holder; usable bytes and contents stay. 0, -ENOSPC, -EINVAL. */
 int fmp_heap_share(struct fmp_heap *heap, fmp_off off);
 
-/* Holders of a SHARED block. hold: the caller itself is a holder, stays one during the call, and makes `id` one. drop:
+/* Holders of a SHARED block. hold: the caller itself is a holder, stays one during the call, and makes `id` one:
+ * itself, or a child that it has not started yet (whoever runs may be killed, and swept before the bit is set). drop:
  * the last one frees the block; of a RING block also all that it carries. Idempotent: there is one bit per process, so
  * a process with several handles on a block counts them itself, and drops with the last. */
 void fmp_heap_hold(struct fmp_heap *heap, fmp_off off, uint32_t id);

@@ -4,7 +4,7 @@
  *
  * Senders publish MSGS messages each and ring; readers take them. A reader sleeps until the descriptor is readable (poll), after a hush. With
  * WATCH the one reader is a select loop: it looks at the descriptor only, takes one message when it is readable, and hushes after each. Before
- * every step a process may be killed, at most CRASHES times in a run.
+ * every step a process may be killed, exactly CRASHES times before all is quiet.
  *
  * The store that publishes a message goes through a store buffer and reaches memory at any later moment; a fence and an atomic
  * read-modify-write wait for it. That is what x86-64 does. All else is sequentially consistent.
@@ -45,6 +45,9 @@ byte crashes;
 #define IS_DEAD(id) (id != NOBODY && dead[(id) % NPROC])
 #define SAME(s, v) (state == s && version == v)
 #define SET(s, id) state = s; owner = id; version++
+
+/* May a time-out fire? When nothing else can happen; and at any time between two crashes, so that the second may come after it. */
+#define TIME_IS_OVER (timeout || (crashes > 0 && crashes < CRASHES))
 
 #define STEP(action) if :: atomic { action } :: CRASH fi
 #define CRASH atomic { crashes < CRASHES -> crashes++; DIE; goto gone }
@@ -117,7 +120,7 @@ again:
 #ifdef WATCH
   if
   :: atomic { bytes > 0 -> assert(messages > 0 || crashes > 0) }
-  :: atomic { timeout && messages > 0 -> assert(crashes > 0) } /* the next call of the program */
+  :: atomic { TIME_IS_OVER && messages > 0 -> assert(crashes > 0) } /* the next call of the program */
   :: CRASH
   fi;
 #endif
@@ -187,7 +190,7 @@ hushed:
   /* poll(2) */
   if
   :: atomic { bytes > 0 -> skip }
-  :: atomic { timeout && messages > 0 -> assert(crashes > 0); goto again }
+  :: atomic { TIME_IS_OVER && messages > 0 -> assert(crashes > 0); goto again }
   :: CRASH
   fi;
   /* A wake in vain, unless a message is there: nothing to do until one of these. */

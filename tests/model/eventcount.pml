@@ -3,7 +3,7 @@
  * true. docs/architecture.md, section Waiting, is the text that this file checks.
  *
  * The condition is a set of items. A notifier makes its item available and notifies one; a waiter takes any item, and sleeps when there is none. Before
- * every step a process may be killed, at most CRASHES times in a run. A sleeper may also wake for no reason (a signal, a short slice), at
+ * every step a process may be killed, exactly CRASHES times before all is quiet. A sleeper may also wake for no reason (a signal, a short slice), at
  * most SPURIOUS times in a run.
  *
  * The store that makes an item available goes through a store buffer and reaches memory at any later moment; a fence and an atomic

@@ -2,7 +2,7 @@
  * The holders of a SHARED block: the bitmap and the version of csrc/heap/holders.c, whose head comment is the text that this file checks.
  *
  * Process 0 is the first holder. A holder makes others holders (the children it is about to fork), starts them, and drops. The bitmap
- * is scanned bit by bit: words that are read one after the other. Before every step a process may be killed, at most CRASHES times; a
+ * is scanned bit by bit: words that are read one after the other. Before every step a process may be killed, exactly CRASHES times before all is quiet; a
  * child that was reserved and not yet started dies with its parent. Reclaimers (one at a time: the next one comes when the one before is
  * dead) clear the bits of the dead and bury them.
  *

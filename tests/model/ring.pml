@@ -2,8 +2,8 @@
  * The ring of csrc/ring/: a bounded multi-producer multi-consumer ring whose cells are claimed by compare-and-swap, and its
  * recovery when a producer or a consumer is killed. docs/architecture.md, section Ring, is the text that this file checks.
  *
- * Two producers push MSGS messages each through CAP cells to two consumers. Before every step a process may be killed, at most
- * CRASHES times in a run; dead[] is the truth that the kernel tells to whoever asks. Each shared access is one step; the local
+ * Two producers push MSGS messages each through CAP cells to two consumers. Before every step a process may be killed, exactly
+ * CRASHES times before all is quiet; dead[] is the truth that the kernel tells to whoever asks. Each shared access is one step; the local
  * decision that follows it is part of the step. Memory is sequentially consistent here: the ring needs no more than release and
  * acquire on the cell's word (docs/memory-model.md, table R).
  *
