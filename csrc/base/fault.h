@@ -11,8 +11,14 @@
 
 #ifdef FMP_FAULT_POINTS
 void fmp_fault_hit(const char *name);
-/* Arms a point from within a test program, in this process only; NULL disarms. */
+/* Arms a point from within a test program, in this process only and not in its children; NULL disarms. */
 void fmp_fault_arm(const char *name, unsigned nth);
+/* A new record of points passed, which this process shares with the children to come: 0 or -errno. */
+int fmp_fault_record(void);
+/* From now on the points that this process passes are counted in the record. */
+void fmp_fault_watch(void);
+/* The i-th point of the record and how often it was passed; NULL after the last one. */
+const char *fmp_fault_passed(unsigned i, unsigned *count);
 #define FMP_FAULT(name) fmp_fault_hit(name)
 #else
 #define FMP_FAULT(name) ((void)0)

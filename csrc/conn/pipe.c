@@ -481,8 +481,8 @@ listen_step(void *ctx, uint64_t deadline_ns)
     return sleep_step(end, deadline_ns);
 }
 
-int
-fmp_pipe_poll(struct fmp_pipe_end *end, uint64_t deadline_ns)
+static int
+await_front(struct fmp_pipe_end *end, uint64_t deadline_ns)
 {
     if (fmp_ring_may_pop(ring_of(end->in))) {
         return FMP_PY_READY;
@@ -504,6 +504,16 @@ fmp_pipe_poll(struct fmp_pipe_end *end, uint64_t deadline_ns)
         fmp_py_raise(rc, rc == -EBADF ? "handle is closed" : NULL);
         return FMP_PY_ERROR;
     }
+}
+
+int
+fmp_pipe_poll(struct fmp_pipe_end *end, uint64_t deadline_ns)
+{
+    int rc;
+    do {
+        rc = await_front(end, deadline_ns);
+    } while (rc == FMP_PY_READY && !fmp_ring_has_record(ring_of(end->in))); /* only a dead sender's cell */
+    return rc;
 }
 
 /* After a message was taken: a watched descriptor must not stay readable beside an empty ring. */

@@ -305,7 +305,10 @@ queue_poll(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kw
         (a[0] != NULL && fmp_py_deadline(a[0], &deadline_ns) < 0)) {
         return NULL;
     }
-    int waited = fmp_py_await(&ring_of(q)->shm->items, fmp_ring_may_pop, ring_of(q), deadline_ns, &q->get_spin);
+    int waited;
+    do {
+        waited = fmp_py_await(&ring_of(q)->shm->items, fmp_ring_may_pop, ring_of(q), deadline_ns, &q->get_spin);
+    } while (waited == FMP_PY_READY && !fmp_ring_has_record(ring_of(q))); /* only a dead producer's cell */
     return waited < 0 ? NULL : PyBool_FromLong(waited == FMP_PY_READY);
 }
 

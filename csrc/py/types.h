@@ -27,7 +27,9 @@
     X(valueblock)       \
     X(shared)           \
     X(value)            \
-    X(array)
+    X(array)            \
+    X(stats)            \
+    X(fault)
 
 #define FMP_PY_DECLARE(unit) int fmp_py_register_##unit(PyObject *module);
 FMP_PY_UNITS(FMP_PY_DECLARE)

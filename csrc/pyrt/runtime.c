@@ -7,6 +7,7 @@
 
 #include "pyrt/children.h"
 #include "pyrt/wait.h"
+#include "ring/ring.h"
 #include "sys/memory.h"
 #include "sys/process.h"
 
@@ -54,6 +55,14 @@ join(struct fmp_space *space)
     return rc;
 }
 
+/* For the heap, which lies below the rings: does a cell that somebody alive will read still name the message? */
+static bool
+is_carried(struct fmp_region *region, fmp_off off, uint64_t bytes, uint64_t position)
+{
+    struct fmp_ring ring;
+    return fmp_ring_open(&ring, region, off, bytes) == 0 && fmp_ring_carries(&ring, position);
+}
+
 static int
 make_space(struct fmp_space *space)
 {
@@ -69,6 +78,7 @@ make_space(struct fmp_space *space)
         fmp_region_close(&space->region);
         return rc;
     }
+    fmp_heap_set_carried(space->heap, is_carried);
     return atexit(fmp_runtime_leave) == 0 ? 0 : -ENOMEM;
 }
 

@@ -163,6 +163,25 @@ fmp_ring_end_pop(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
                    fmp_cell_state(lap_of(ring, t->position + 1) + 1, FMP_CELL_EMPTY, 0));
 }
 
+bool
+fmp_ring_has_record(struct fmp_ring *ring)
+{
+    for (;;) {
+        uint64_t position = fmp_load_acquire(&ring->shm->head); /* A3 */
+        struct fmp_cell_shm *cell = cell_of(ring, position);
+        uint64_t lap = lap_of(ring, position);
+        uint64_t state = fmp_load_acquire(&cell->state); /* A1 */
+        if (state == fmp_cell_state(lap, FMP_CELL_FULL, 0)) {
+            return true;
+        }
+        if (fmp_cell_is_passed(state, lap)) {
+            help(&ring->shm->head, position);
+        } else if (position == fmp_load_relaxed(&ring->shm->head) && !fmp_ring_recover_cell(ring, cell, state)) {
+            return false;
+        }
+    }
+}
+
 uint64_t
 fmp_ring_count(const struct fmp_ring *ring)
 {

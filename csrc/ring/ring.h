@@ -95,6 +95,9 @@ uint64_t fmp_ring_count(const struct fmp_ring *ring);
  * the way. */
 bool fmp_ring_may_pop(void *ring);
 bool fmp_ring_may_push(void *ring);
+/* Is a record there to be popped? Clears a dead producer's cell out of the way, for which fmp_ring_may_pop says true.
+ */
+bool fmp_ring_has_record(struct fmp_ring *ring);
 /* Is the block that was sent at `position` still named by a cell that somebody alive will read? For heap reclamation.
  */
 bool fmp_ring_carries(const struct fmp_ring *ring, uint64_t position);

@@ -1,0 +1,86 @@
+/*
+ * The fault points in Python's hands: tests/crash arms one in a single process of many, and asks what it has passed. In
+ * builds with -DFMP_FAULT_POINTS only; elsewhere it adds nothing to the module.
+ */
+#include "base/fault.h"
+#include "py/types.h"
+#include "pyrt/wait.h"
+
+#ifdef FMP_FAULT_POINTS
+PyDoc_STRVAR(arm_doc, "_fault_arm(name, nth)\n--\n\nKills this process when it passes the point for the nth time.");
+
+static PyObject *
+fault_arm(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    static char name[64]; /* outlives the string that the caller gave */
+    const char *wanted;
+    unsigned nth;
+    if (!PyArg_ParseTuple(args, "sI:_fault_arm", &wanted, &nth)) {
+        return NULL;
+    }
+    if (strlen(wanted) >= sizeof name) {
+        PyErr_SetString(PyExc_ValueError, "no fault point has so long a name");
+        return NULL;
+    }
+    strcpy(name, wanted);
+    fmp_fault_arm(name, nth);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(record_doc, "_fault_record()\n--\n\nA new record of points passed, shared with the children to come.");
+
+static PyObject *
+fault_record(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    int rc = fmp_fault_record();
+    return rc == 0 ? Py_NewRef(Py_None) : fmp_py_raise(rc, NULL);
+}
+
+PyDoc_STRVAR(watch_doc, "_fault_watch()\n--\n\nWrites down from now on what this process passes.");
+
+static PyObject *
+fault_watch(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    fmp_fault_watch();
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(passed_doc, "_fault_passed()\n--\n\nHow often the watched process has passed each point, as a dict.");
+
+static PyObject *
+fault_passed(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    PyObject *counts = PyDict_New();
+    const char *name;
+    unsigned count;
+    for (unsigned i = 0; counts != NULL && (name = fmp_fault_passed(i, &count)) != NULL; i++) {
+        PyObject *number = PyLong_FromUnsignedLong(count);
+        if (number == NULL || PyDict_SetItemString(counts, name, number) < 0) {
+            Py_CLEAR(counts);
+        }
+        Py_XDECREF(number);
+    }
+    return counts;
+}
+
+static PyMethodDef fault_functions[] = {
+    {"_fault_arm", fault_arm, METH_VARARGS, arm_doc},
+    {"_fault_record", fault_record, METH_NOARGS, record_doc},
+    {"_fault_watch", fault_watch, METH_NOARGS, watch_doc},
+    {"_fault_passed", fault_passed, METH_NOARGS, passed_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+fmp_py_register_fault(PyObject *module)
+{
+    return PyModule_AddFunctions(module, fault_functions);
+}
+#else
+int
+fmp_py_register_fault(PyObject *module)
+{
+    (void)module;
+    return 0;
+}
+#endif

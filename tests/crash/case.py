@@ -1,0 +1,246 @@
+"""One case of the matrix: one scenario in a process of its own, in which one process is killed at one fault point.
+
+Called by: run.py. The case's process has a session of its own, so that nothing of it can be left behind, and a time
+limit. It is forked from the runner, which has imported fastmp but made no object: each case has its own shared memory.
+"""
+
+import faulthandler
+import gc
+import json
+import mmap
+import os
+import select
+import signal
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import fastmp
+from fastmp import _core
+
+#: A case that takes longer has hung.
+CASE_SECONDS = 15.0
+#: How long survivors may take to finish once the victim is dead.
+SURVIVAL_SECONDS = 4.0
+#: How soon what the dead held must be given back.
+SETTLE_SECONDS = 3.0
+
+fork = fastmp.get_context("fork")
+
+
+class Notes:
+    """Numbers that outlive the process that wrote them; they do not depend on fastmp."""
+
+    def __init__(self, count: int) -> None:
+        self._memory = mmap.mmap(-1, count * 8)
+        self._numbers = memoryview(self._memory).cast("q")
+
+    def __getitem__(self, index: int) -> int:
+        return self._numbers[index]
+
+    def __setitem__(self, index: int, value: int) -> None:
+        self._numbers[index] = value
+
+    def wait_for(self, index: int, value: int, process: Any = None, seconds: float = 5.0) -> bool:
+        """Wait until the number is at least `value`; False if `process` ends before."""
+        deadline = time.monotonic() + seconds
+        while self[index] < value:
+            if process is not None and process.exitcode is not None:
+                return self[index] >= value
+            if time.monotonic() > deadline:
+                raise AssertionError(f"note {index} is {self[index]} after {seconds} s, not {value}")
+            time.sleep(0.001)
+        return True
+
+
+class Victim:
+    """The one process that is killed: at the nth passage of `point`; or nowhere, to find out what it passes."""
+
+    def __init__(self, point: str | None, nth: int) -> None:
+        self.point, self.nth = point, nth
+        self.killed = False
+        self.died_at: float | None = None
+        self.process: Any = None
+
+    def enlist(self) -> None:
+        """Called in the victim, when its part begins."""
+        _core._fault_watch()
+        if self.point is not None:
+            _core._fault_arm(self.point, self.nth)
+
+    def start(self, body: Callable[..., object], *args: Any) -> Any:
+        """Run `body(*args)` in the victim."""
+
+        def run() -> None:
+            self.enlist()
+            body(*args)
+
+        self.process = fork.Process(target=run, name="victim")
+        self.process.start()
+        return self.process
+
+    def join(self, seconds: float = 5.0) -> bool:
+        """Wait for the victim's end; True if it was killed."""
+        self.process.join(seconds)
+        assert self.process.exitcode is not None, "the victim hangs"
+        return self.note_end(self.process.exitcode)
+
+    def note_end(self, exitcode: int) -> bool:
+        """How the victim ended."""
+        assert exitcode in (0, -signal.SIGKILL), f"the victim ended with {exitcode}"
+        self.killed = exitcode == -signal.SIGKILL
+        self.died_at = self.died_at or time.monotonic()
+        assert not self.killed or self.point is not None, "killed by somebody else"
+        return self.killed
+
+
+def helper(body: Callable[..., object], *args: Any) -> Any:
+    """A process of the scenario besides the victim."""
+    process = fork.Process(target=body, args=args, name="helper")
+    process.start()
+    return process
+
+
+def die_at(point: str) -> None:
+    """Called in a helper: it is killed at the next passage of the point."""
+    _core._fault_arm(point, 1)
+
+
+def finish(*processes: Any, seconds: float = SURVIVAL_SECONDS, code: int = 0) -> None:
+    """Survivors must end well, and soon."""
+    deadline = time.monotonic() + seconds
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+        assert process.exitcode is not None, f"{process.name} hangs"
+        assert process.exitcode == code, f"{process.name} ended with {process.exitcode}"
+
+
+def wait_dead(pid: int) -> None:
+    """Until the process is a zombie; it is not reaped, as its parent would clear up after it then."""
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+# ---- what is left afterwards ----
+
+
+def blocks_in_use() -> dict[str, int]:
+    """How many blocks somebody holds."""
+    stats = _core.heap_stats()
+    return {phase: stats[phase] for phase in ("owned", "transit", "shared")}
+
+
+def check_given_back(baseline: dict[str, int]) -> None:
+    """Everything that the scenario allocated must be free again."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        gc.collect()
+        found = blocks_in_use()
+        if found == baseline:
+            return
+        assert time.monotonic() < deadline, f"blocks leaked: {found}, before {baseline}"
+        time.sleep(0.01)
+
+
+# ---- one case, in its own process and from outside ----
+
+
+@dataclass
+class Outcome:
+    """What a case showed."""
+
+    killed: bool = False
+    passed: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    error: str = ""
+
+
+def play(scenario: Callable[[Victim], None], point: str | None, nth: int) -> Outcome:
+    """Play the scenario in this process."""
+    _core._fault_record()
+    gc.collect()
+    baseline = blocks_in_use()
+    victim = Victim(point, nth)
+    start = time.monotonic()
+    scenario(victim)
+    check_given_back(baseline)
+    end = time.monotonic()
+    survived = end - (victim.died_at or start)
+    limit = SURVIVAL_SECONDS + SETTLE_SECONDS
+    assert survived < limit, f"the survivors took {survived:.1f} s"
+    return Outcome(victim.killed, _core._fault_passed(), end - start)
+
+
+def _be_case(write_end: int, errors: int, scenario: Callable[[Victim], None], point: str | None, nth: int) -> None:
+    os.setsid()
+    os.dup2(errors, 2)
+    faulthandler.register(signal.SIGUSR1, file=errors)
+    warnings.simplefilter("always")
+    try:
+        outcome = play(scenario, point, nth)
+    except BaseException:
+        outcome = Outcome(passed=_core._fault_passed(), error=traceback.format_exc())
+    os.write(write_end, json.dumps(vars(outcome)).encode())
+    os._exit(0)
+
+
+def _kill_group(group: int) -> None:
+    """Each process first tells where it is."""
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGUSR1)
+        time.sleep(0.3)
+        os.killpg(group, signal.SIGKILL)
+
+
+def _group_is_gone(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def _leftovers(group: int, patience: float = 2.0) -> bool:
+    """Whether a process of the case outlives it; all are killed."""
+    deadline = time.monotonic() + patience
+    while not _group_is_gone(group):
+        if time.monotonic() > deadline:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def _read_outcome(read_end: int) -> Outcome | None:
+    """What the case has written; None if it has not within its time, or died."""
+    poller = select.poll()
+    poller.register(read_end, select.POLLIN)
+    data = os.read(read_end, 1 << 16) if poller.poll(CASE_SECONDS * 1000) else b""
+    return Outcome(**json.loads(data)) if data else None
+
+
+def run_case(scenario: Callable[[Victim], None], point: str | None, nth: int) -> Outcome:
+    """Play the scenario in a new process."""
+    read_end, write_end = os.pipe()
+    with tempfile.TemporaryFile() as errors:
+        pid = os.fork()
+        if pid == 0:
+            _be_case(write_end, errors.fileno(), scenario, point, nth)
+        os.close(write_end)
+        outcome = _read_outcome(read_end)
+        os.close(read_end)
+        if outcome is None:
+            outcome = Outcome(error=f"hangs, or died: no outcome within {CASE_SECONDS:.0f} s\n")
+            _kill_group(pid)
+        os.waitpid(pid, 0)
+        if _leftovers(pid) and not outcome.error:
+            outcome.error = "a process was left behind"
+        if outcome.error:
+            errors.seek(0)
+            outcome.error += errors.read().decode(errors="replace")[-4000:]
+    return outcome
