@@ -21,7 +21,6 @@ struct fmp_crew {
     struct fmp_handle tasks_handle, results_handle, shm_handle;
     struct fmp_channel tasks, results;
     struct fmp_crew_shm *shm;
-    struct fmp_wire_writer *writer;
     unsigned fork_generation; /* a forked copy is not the parent */
     uint32_t max_workers;
     pid_t *pids; /* of the workers by place, 0: none */

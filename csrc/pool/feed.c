@@ -106,12 +106,8 @@ static int
 send_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, struct fmp_task_head *head,
           PyObject *payload)
 {
-    struct fmp_wire_writer *w = crew->writer;
-    crew->writer = NULL; /* a reducer may submit something itself */
+    struct fmp_wire_writer *w = fmp_wire_writer_new();
     crew->in_flight++;
-    if (w == NULL) {
-        w = fmp_wire_writer_new();
-    }
     int rc = w != NULL ? fmp_wire_encode(w, payload) : -1;
     if (rc == 0) {
         take_claim(crew, job, head);
@@ -121,12 +117,7 @@ send_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, s
         }
     }
     if (w != NULL) {
-        fmp_wire_reset(w);
-        if (crew->writer == NULL) {
-            crew->writer = w;
-        } else {
-            fmp_wire_writer_free(w);
-        }
+        fmp_wire_writer_free(w);
     }
     if (rc != 0) {
         crew->in_flight--;
@@ -150,7 +141,6 @@ keep_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, c
     if (rc == 0) {
         rc = fmp_message_prepare(crew->tasks.space, &m, kind, w);
     }
-    fmp_wire_reset(w);
     fmp_wire_writer_free(w);
     if (rc != 0) {
         fail(crew, head);

@@ -35,7 +35,6 @@ function_new(struct fmp_crew *crew, PyObject *callable)
         fmp_wire_copy(w, shm + 1);
         f->id = ++crew->next_function_id;
     }
-    fmp_wire_reset(w);
     fmp_wire_writer_free(w);
     return f;
 }

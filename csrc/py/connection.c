@@ -72,26 +72,6 @@ fmp_connection_hold(struct fmp_connection *c)
 
 /* ---- send ---- */
 
-/* The writer is busy if a reducer of the object being sent sends something itself: then a fresh one serves. */
-static struct fmp_wire_writer *
-borrow_writer(struct fmp_connection *c)
-{
-    struct fmp_wire_writer *w = c->writer;
-    c->writer = NULL;
-    return w != NULL ? w : fmp_wire_writer_new();
-}
-
-static void
-return_writer(struct fmp_connection *c, struct fmp_wire_writer *w)
-{
-    fmp_wire_reset(w);
-    if (c->writer == NULL) {
-        c->writer = w;
-    } else {
-        fmp_wire_writer_free(w);
-    }
-}
-
 static int
 send_encoded(struct fmp_connection *c, struct fmp_wire_writer *w)
 {
@@ -118,12 +98,12 @@ connection_send(PyObject *self, PyObject *obj)
     if (!fmp_pipe_end_decide(&c->end)) {
         return fmp_connection_standard(self, "send", &obj, 1, NULL);
     }
-    struct fmp_wire_writer *w = borrow_writer(c);
+    struct fmp_wire_writer *w = fmp_wire_writer_new();
     if (w == NULL) {
         return NULL;
     }
     int rc = fmp_wire_encode(w, obj) == 0 ? send_encoded(c, w) : FMP_PY_ERROR;
-    return_writer(c, w);
+    fmp_wire_writer_free(w);
     if (rc != FMP_PY_READY) {
         return NULL;
     }
@@ -352,9 +332,6 @@ connection_dealloc(PyObject *self)
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     fmp_pipe_end_close(&of(self)->end);
-    if (of(self)->writer != NULL) {
-        fmp_wire_writer_free(of(self)->writer);
-    }
     type->tp_free(self);
     Py_DECREF(type);
 }

@@ -13,7 +13,6 @@ struct fmp_connection {
     PyObject_HEAD
     struct fmp_pipe_end end;
     bool readable, writable;
-    struct fmp_wire_writer *writer;
 };
 
 /* Calls the standard library's method: for connections that are not ours, or are closed. */

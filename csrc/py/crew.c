@@ -397,9 +397,6 @@ crew_dealloc(PyObject *self)
         PyObject_ClearWeakRefs(self);
     }
     (void)crew_clear(self);
-    if (crew->writer != NULL) {
-        fmp_wire_writer_free(crew->writer);
-    }
     PyMem_Free(crew->jobs);
     PyMem_Free(crew->job_generations);
     PyMem_Free(crew->free_jobs);

@@ -143,31 +143,11 @@ report_unpicklable(struct fmp_queue *q, PyObject *obj)
     return result != NULL ? 0 : -1;
 }
 
-/* The writer is busy if a reducer of the object being put puts something itself: then a fresh one serves. */
-static struct fmp_wire_writer *
-borrow_writer(struct fmp_queue *q)
-{
-    struct fmp_wire_writer *w = q->writer;
-    q->writer = NULL;
-    return w != NULL ? w : fmp_wire_writer_new();
-}
-
-static void
-return_writer(struct fmp_queue *q, struct fmp_wire_writer *w)
-{
-    fmp_wire_reset(w);
-    if (q->writer == NULL) {
-        q->writer = w;
-    } else {
-        fmp_wire_writer_free(w);
-    }
-}
-
 /* FMP_PY_READY also when the object could not be pickled and the hook has taken the error. */
 static int
 put(struct fmp_queue *q, PyObject *obj, uint64_t deadline_ns)
 {
-    struct fmp_wire_writer *w = borrow_writer(q);
+    struct fmp_wire_writer *w = fmp_wire_writer_new();
     if (w == NULL) {
         return FMP_PY_ERROR;
     }
@@ -185,7 +165,7 @@ put(struct fmp_queue *q, PyObject *obj, uint64_t deadline_ns)
             fmp_fetch_add_relaxed(&q->shm->unfinished, (uint64_t)-1);
         }
     }
-    return_writer(q, w);
+    fmp_wire_writer_free(w);
     return rc;
 }
 
@@ -455,9 +435,6 @@ queue_dealloc(PyObject *self)
     if (q->handle.off != 0) {
         fmp_overflow_clear(q);
         fmp_queue_bell_close(q);
-    }
-    if (q->writer != NULL) {
-        fmp_wire_writer_free(q->writer);
     }
     fmp_handle_release(&q->handle);
     type->tp_free(self);

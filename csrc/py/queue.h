@@ -32,7 +32,6 @@ struct fmp_queue {
     struct fmp_handle handle;
     struct fmp_channel channel;
     struct fmp_queue_shm *shm;
-    struct fmp_wire_writer *writer;
     struct fmp_overflow overflow;
     int fd; /* an eventfd for those who look at `_reader.fileno()`; -1: there were none left */
     struct fmp_spin put_spin, get_spin;

@@ -15,7 +15,9 @@
  * so they are copied once. */
 struct fmp_wire_writer; /* defined in wire/encode.h */
 
-struct fmp_wire_writer *fmp_wire_writer_new(void); /* reusable; NULL with MemoryError */
+/* A writer for one message, or several one after the other; NULL with MemoryError. One is always kept at rest, so that
+ * a new one costs nothing. */
+struct fmp_wire_writer *fmp_wire_writer_new(void);
 void fmp_wire_writer_free(struct fmp_wire_writer *w);
 /* Encodes `obj`. 0, or -1 with what pickle raised. The writer is not re-entrant: a reducer that sends a message must
  * find another writer. */
