@@ -89,9 +89,10 @@ fmp_ec_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t d
     if (deadline_ns == 0) {
         return -ETIMEDOUT;
     }
-    if (fmp_spin_until(ready, ctx, spin)) {
+    if (!spin->idle && fmp_spin_until(ready, ctx, spin)) {
         return 0;
     }
+    spin->idle = false;
     uint64_t now = sys_now_ns();
     if (now >= deadline_ns) {
         return -ETIMEDOUT;
@@ -111,7 +112,11 @@ fmp_ec_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t d
     if (ready(ctx)) {
         return 0;
     }
-    return rc == -ETIMEDOUT && slice_end == deadline_ns ? -ETIMEDOUT : -EINTR;
+    if (rc == -ETIMEDOUT && slice_end == deadline_ns) {
+        return -ETIMEDOUT;
+    }
+    spin->idle = rc == -ETIMEDOUT;
+    return -EINTR;
 }
 
 /*
