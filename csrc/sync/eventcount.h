@@ -26,7 +26,7 @@ struct fmp_ec_shm {
 /* A waiter's own, adaptive spin budget; zeroed memory is a fine start. One per place that waits, in private memory. */
 struct fmp_spin {
     uint16_t failures; /* waits in a row in which spinning was in vain */
-    bool idle; /* this wait has slept for a whole slice: the next look comes without spinning */
+    bool idle;         /* this wait has slept for a whole slice: the next look comes without spinning */
 };
 
 struct fmp_ec_os {
