@@ -21,7 +21,8 @@ from environments import ROOT, VERSIONS, environment, find_python, install_proje
 sys.path.insert(0, str(ROOT / "tests"))
 from support.leftovers import command_line, pids_with_environment, shared_files
 
-RUN_SECONDS = 300
+RUN_SECONDS = 600
+SUMMARY_SECONDS = 30  # for pytest to tell what has failed so far
 TEST_FOLDERS = ("unit", "notebook")
 
 
@@ -39,13 +40,20 @@ def end_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
+def interrupt(leader: int) -> None:
+    """End a run that is over its time: gently first, so that it still says what it knows."""
+    with suppress(ProcessLookupError):
+        os.kill(leader, signal.SIGINT)
+    Timer(SUMMARY_SECONDS, end_group, [leader]).start()
+
+
 def run_shown(command: list[str | Path], cwd: Path, env: dict[str, str]) -> tuple[int, str]:
     """Run a command and show its output; its exit code and its last line."""
     last = ""
     with subprocess.Popen(
         command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        timer = Timer(RUN_SECONDS, end_group, [process.pid])
+        timer = Timer(RUN_SECONDS, interrupt, [process.pid])
         timer.start()
         try:
             for line in process.stdout or ():
