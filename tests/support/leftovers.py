@@ -50,7 +50,13 @@ def all_pids() -> list[int]:
 
 def children() -> frozenset[int]:
     """This process's children, zombies too, without the standard library's own helpers."""
-    mine = {pid for pid in all_pids() if parent_of(pid) == os.getpid()}
+    try:
+        lists = [path.read_text() for path in Path("/proc/self/task").glob("*/children")]
+    except OSError:  # a thread that has just ended
+        lists = []
+    mine = {int(pid) for line in lists for pid in line.split()}
+    if not lists:  # a kernel without these files
+        mine = {pid for pid in all_pids() if parent_of(pid) == os.getpid()}
     return frozenset(pid for pid in mine if not any(name in command_line(pid) for name in STANDARD_HELPERS))
 
 
@@ -99,13 +105,13 @@ def added(before: Snapshot, after: Snapshot) -> list[str]:
 def left_since(before: Snapshot, grace_seconds: float = 3.0) -> list[str]:
     """What is still left when things had a moment to end by themselves."""
     deadline = time.monotonic() + grace_seconds
-    while True:
+    while lines := added(before, snapshot()):
+        if time.monotonic() > deadline:
+            break
         gc.collect()
         multiprocessing.active_children()  # reaps those that have ended, as the next Process would
-        lines = added(before, snapshot())
-        if not lines or time.monotonic() > deadline:
-            return lines
         time.sleep(0.02)
+    return lines
 
 
 def pids_with_environment(entry: str) -> list[int]:
