@@ -15,6 +15,7 @@ LAYERS = (
     {"context"},
     {"connection", "synchronize"},
     {"sharedctypes", "queues"},
+    {"_workers"},
     {"pool", "concurrent", "concurrent.futures", "concurrent.futures.process"},
     {"_install"},
     {"_jupyter"},
