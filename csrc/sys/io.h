@@ -1,4 +1,4 @@
-/* Descriptors: doorbells and polls. Called by: conn/, pool/, pyrt/. */
+/* Descriptors: doorbells and polls. Called by: sync/, conn/, pool/, pyrt/. */
 #ifndef FMP_SYS_IO_H
 #define FMP_SYS_IO_H
 

@@ -1,0 +1,171 @@
+/* Sending on a pipe: is anybody there, is there room, push, ring; see pipe.h. */
+#include "conn/pipe_internal.h"
+#include "pyrt/wait.h"
+#include "sys/clock.h"
+#include "sys/io.h"
+
+/* How long the kernel's word that the peer is there is believed: a poll(2) costs 0.3 us, and without a limit a message
+ * to a killed peer would seem to have been sent. A close in order is seen at once (reader_closes). */
+#define BELIEVE_NS (20 * UINT64_C(1000))
+
+/* The kernel's answer to whether nobody has the other end. */
+static bool
+has_hung_up(struct fmp_pipe_end *end)
+{
+    struct pollfd p = {.fd = fmp_load_relaxed(&end->fd)}; /* relaxed: -1 is never ready */
+    return sys_poll_until(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+}
+
+static bool
+ask_kernel(struct fmp_pipe_end *end)
+{
+    end->closes_seen = fmp_load_acquire(&end->out->shm->reader_closes); /* P2, before the question */
+    bool is_gone = has_hung_up(end);
+    end->peer_lives_until_ns = is_gone ? 0 : sys_now_ns() + BELIEVE_NS;
+    return is_gone;
+}
+
+static bool
+peer_is_gone(struct fmp_pipe_end *end)
+{
+    uint32_t closes = fmp_load_acquire(&end->out->shm->reader_closes); /* P2 */
+    if (FMP_LIKELY(closes == end->closes_seen && sys_now_ns() < end->peer_lives_until_ns)) {
+        return false;
+    }
+    return ask_kernel(end);
+}
+
+struct room {
+    struct fmp_pipe_end *end;
+    uint64_t bytes; /* of the message to be sent */
+};
+
+static bool
+is_within_bytes(struct fmp_ring *ring, uint64_t bytes)
+{
+    if (FMP_LIKELY(bytes <= FMP_PIPE_BYTES / FMP_PIPE_LIMIT_ONE_WAY)) {
+        return true;
+    }
+    uint64_t count = fmp_ring_count(ring);
+    return count == 0 || (count + 1) <= FMP_PIPE_BYTES / bytes;
+}
+
+static bool
+has_room(void *ctx)
+{
+    struct room *r = ctx;
+    struct fmp_ring *ring = fmp_pipe_ring(r->end->out);
+    return fmp_ring_may_push(ring) && is_within_bytes(ring, r->bytes);
+}
+
+/* 0: look again, there is room or no peer. Without the GIL. */
+static int
+room_step(void *ctx, uint64_t deadline_ns)
+{
+    struct room *r = ctx;
+    struct fmp_pipe_end *end = r->end;
+    int rc = fmp_ec_await(&fmp_pipe_ring(end->out)->shm->space, has_room, r, deadline_ns, &end->send_spin);
+    if (rc == -EINTR && (fmp_load_relaxed(&end->fd) < 0 || has_hung_up(end))) { /* relaxed: at worst one slice late */
+        return 0;
+    }
+    return rc;
+}
+
+/* 0 or -1 with an exception set. */
+static int
+await_room(struct fmp_pipe_end *end, uint64_t bytes)
+{
+    struct room room = {.end = end, .bytes = bytes};
+    int rc = fmp_py_wait(room_step, &room, FMP_NEVER);
+    if (rc == 0) {
+        return 0;
+    }
+    if (rc != -ECANCELED) {
+        fmp_py_raise(rc, NULL);
+    }
+    return -1;
+}
+
+static int
+check_peer(struct fmp_pipe_end *end)
+{
+    if (FMP_UNLIKELY(fmp_load_relaxed(&end->fd) < 0)) { /* relaxed: changed under the GIL only */
+        PyErr_SetString(PyExc_OSError, "handle is closed");
+        return -1;
+    }
+    if (FMP_UNLIKELY(peer_is_gone(end))) {
+        fmp_py_raise(-EPIPE, NULL);
+        return -1;
+    }
+    return 0;
+}
+
+/* After a push. */
+static int
+ring_bell(struct fmp_pipe_end *end)
+{
+    struct fmp_bell bell = fmp_pipe_bell(end, end->out);
+    int rc = fmp_bell_ring(&bell, fmp_ring_may_pop, fmp_pipe_ring(end->out));
+    if (FMP_UNLIKELY(rc != 0)) {
+        fmp_py_raise(rc == -ECONNRESET ? -EPIPE : rc, NULL);
+        return FMP_PY_ERROR;
+    }
+    return FMP_PY_READY;
+}
+
+/* What is to be sent: encoded, or prepared. */
+struct outgoing {
+    uint64_t bytes;
+    uint32_t tag;
+    struct fmp_wire_writer *writer;
+    const struct fmp_message *message;
+};
+
+/* 0; -EAGAIN if there is no room; -1 with an exception set. */
+static int
+offer(struct fmp_pipe_way *way, const struct outgoing *o)
+{
+    if (!is_within_bytes(fmp_pipe_ring(way), o->bytes)) {
+        return -EAGAIN;
+    }
+    if (FMP_LIKELY(o->writer != NULL)) {
+        return fmp_message_send(&way->channel, o->tag, NULL, o->writer);
+    }
+    int rc = fmp_message_push(&way->channel, o->message);
+    if (rc == 0 || rc == -EAGAIN) {
+        return rc;
+    }
+    fmp_py_raise(rc, NULL);
+    return -1;
+}
+
+static int
+send_outgoing(struct fmp_pipe_end *end, const struct outgoing *o)
+{
+    for (;;) {
+        if (check_peer(end) < 0) {
+            return FMP_PY_ERROR;
+        }
+        int rc = offer(end->out, o);
+        if (FMP_LIKELY(rc == 0)) {
+            return ring_bell(end);
+        }
+        if (rc != -EAGAIN || await_room(end, o->bytes) < 0) {
+            return FMP_PY_ERROR;
+        }
+    }
+}
+
+int
+fmp_pipe_send(struct fmp_pipe_end *end, uint32_t tag, struct fmp_wire_writer *w)
+{
+    struct outgoing o = {.bytes = fmp_wire_size(w), .tag = tag, .writer = w};
+    return send_outgoing(end, &o);
+}
+
+int
+fmp_pipe_send_message(struct fmp_pipe_end *end, const struct fmp_message *m)
+{
+    struct outgoing o = {.bytes = m->bytes, .message = m};
+    return send_outgoing(end, &o);
+}
