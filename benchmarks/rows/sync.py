@@ -59,7 +59,7 @@ def lock_with(mp: Any, size: int, watch: Watch) -> None:
     check_free(lock)
 
 
-@row("lock_contended", RATE, size=1_000_000)
+@row("lock_contended", RATE, size=2_000_000)
 def lock_contended(mp: Any, size: int, watch: Watch) -> None:
     lock = mp.Lock()
     for _ in watch:

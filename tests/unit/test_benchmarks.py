@@ -145,3 +145,9 @@ def test_ratio_is_above_one_where_fastmp_is_better() -> None:
     faster, slower = report.Cell(1e-6, 0, ""), report.Cell(4e-6, 0, "")
     assert report.judged("value_read", [slower, faster], False, targets.GOAL) == ["4.0x", "-", "4 met"]
     assert report.judged("queue_small", [faster, slower], True, {}) == ["4.0x", "15 not met", "-"]
+
+
+def test_never_worse_allows_for_noise() -> None:
+    assert report.verdict(0.96, 1) == "1 met"
+    assert report.verdict(0.94, 1) == "1 not met"
+    assert report.verdict(1.99, 2) == "2 not met"
