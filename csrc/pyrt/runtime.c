@@ -8,22 +8,22 @@
 #include "pyrt/children.h"
 #include "pyrt/wait.h"
 #include "ring/ring.h"
+#include "sys/clock.h"
 #include "sys/memory.h"
 #include "sys/process.h"
 
-unsigned fmp_fork_generation;
+/* Between two looks for dead orphans. */
+#define ORPHANS_LOOK_NS (100 * FMP_NS_PER_MS)
 
-/* At each fork and every so many new objects one process is looked at (some 20 us); so many slots are passed to find
- * it. */
-#define NOTICE_EVERY 32
-#define NOTICE_SLOTS 256
+unsigned fmp_fork_generation;
 
 /* All of it is private to the process. The mutex guards `handles` against a fork from a thread without the GIL. */
 static struct {
     struct fmp_space space;
-    bool made;      /* `space` is usable */
-    bool left;      /* this process has left it for good */
-    uint32_t child; /* reserved by the fork that is under way */
+    bool made;                /* `space` is usable */
+    bool left;                /* this process has left it for good */
+    uint32_t child;           /* reserved by the fork that is under way */
+    uint64_t orphans_next_ns; /* not looked for before */
     pthread_mutex_t mutex;
     struct fmp_handle handles; /* list head */
 } rt = {.mutex = PTHREAD_MUTEX_INITIALIZER, .handles = {.prev = &rt.handles, .next = &rt.handles}};
@@ -49,20 +49,20 @@ sweep_dead(struct fmp_space *space)
     }
 }
 
-/* Looks at the next slot in use: children of a plain fork that were killed, or left by _exit, are noticed in the course
- * of things. */
+/* Those whose parent was killed, and who were killed in turn or never born: nobody reaps them here. So they are looked
+ * after when a process is started or has ended, but not too often. */
 static void
-notice_one(struct fmp_space *space)
+bury_orphans(void)
 {
-    static uint32_t slot;
-    for (unsigned i = 0; i < NOTICE_SLOTS; i++) {
-        slot = (slot + 1) % FMP_PARTICIPANTS_MAX;
-        uint32_t id = fmp_participant_in_slot(&space->region, slot);
-        if (id != 0 && id != space->region.me) {
-            if (fmp_participant_is_killed(&space->region, id)) {
-                fmp_space_bury(space, id);
-            }
-            return;
+    uint64_t now = sys_now_ns();
+    if (now < rt.orphans_next_ns) {
+        return;
+    }
+    rt.orphans_next_ns = now + ORPHANS_LOOK_NS;
+    for (uint32_t slot = 0; slot < FMP_PARTICIPANTS_MAX; slot++) {
+        uint32_t id = fmp_participant_orphan_in_slot(&rt.space.region, slot);
+        if (id != 0 && fmp_participant_is_killed(&rt.space.region, id)) {
+            fmp_space_bury(&rt.space, id);
         }
     }
 }
@@ -166,10 +166,6 @@ fmp_handle_new(struct fmp_handle *h, uint64_t bytes, enum fmp_block_kind kind)
     if (space == NULL) {
         return -1;
     }
-    static unsigned count;
-    if (++count % NOTICE_EVERY == 0) {
-        notice_one(space);
-    }
     fmp_off off;
     int rc = fmp_heap_alloc_shared(space->heap, bytes, kind, &off);
     if (rc == -ENOSPC) {
@@ -221,9 +217,6 @@ fmp_handle_release(struct fmp_handle *h)
 static void
 before_fork(void)
 {
-    if (fmp_space_if_any() != NULL && Py_IsInitialized() && PyGILState_Check()) { /* the heap's hints want the GIL */
-        notice_one(&rt.space);
-    }
     pthread_mutex_lock(&rt.mutex);
     rt.child = 0;
     if (!rt.made || rt.left || rt.space.region.me == 0) {
@@ -288,6 +281,7 @@ fmp_runtime_fork(void)
     if (pid > 0 && rt.child != 0) {
         fmp_participant_name_child(&rt.space.region, rt.child, pid);
         fmp_children_add(pid, rt.child);
+        bury_orphans();
     }
     return pid;
 }
@@ -296,9 +290,14 @@ void
 fmp_runtime_reaped(pid_t pid)
 {
     uint32_t id = fmp_children_take(pid);
-    if (id != 0 && fmp_space_if_any() != NULL && fmp_participant_is_killed(&rt.space.region, id)) {
-        fmp_space_bury(&rt.space, id);
+    if (id == 0 || fmp_space_if_any() == NULL) {
+        return;
     }
+    if (fmp_participant_is_killed(&rt.space.region, id)) {
+        fmp_space_bury(&rt.space, id);
+        rt.orphans_next_ns = 0; /* it may have left some */
+    }
+    bury_orphans();
 }
 
 void

@@ -297,6 +297,15 @@ fmp_participant_in_slot(struct fmp_region *r, uint32_t slot)
 }
 
 uint32_t
+fmp_participant_orphan_in_slot(struct fmp_region *r, uint32_t slot)
+{
+    uint32_t id = fmp_participant_in_slot(r, slot);
+    /* relaxed: should the slot change hands meanwhile, a vain question is asked about its new user */
+    uint32_t reserver = id != 0 ? fmp_load_relaxed(&slot_at(r, slot)->reserver) : 0;
+    return reserver != 0 && fmp_participant_has_ended(r, reserver) ? id : 0;
+}
+
+uint32_t
 fmp_participant_dead_in_slot(struct fmp_region *r, uint32_t slot)
 {
     if (slot >= slots_in_use(r)) {

@@ -71,5 +71,8 @@ void fmp_participant_bury(struct fmp_region *r, uint32_t id);
 uint32_t fmp_participant_dead_in_slot(struct fmp_region *r, uint32_t slot);
 /* The identity in slot `slot` if it is LIVE, RESERVED or DEAD, else 0: for a sweep over all slots. */
 uint32_t fmp_participant_in_slot(struct fmp_region *r, uint32_t slot);
+/* The same, but only if the process that reserved the slot for it has ended, by what its own slot says: nobody may be
+ * left to notice how this one ends. */
+uint32_t fmp_participant_orphan_in_slot(struct fmp_region *r, uint32_t slot);
 
 #endif

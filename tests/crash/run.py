@@ -36,39 +36,65 @@ def passages(count: int) -> list[int]:
     return sorted({1, count})
 
 
-def play_scenario(name: str, scenario: Callable[..., None], points: Callable[[str], bool], tally: Tally) -> None:
+class Series:
     """One scenario, at every point that its victim passes."""
-    from case import run_case
 
-    start = time.monotonic()
-    whole = run_case(scenario, None, 0)
-    if whole.error:
-        tally.fail(f"{name}, nobody killed", whole.error)
-        return
-    kills, missed, slowest, failed_before = 0, 0, 0.0, tally.failed
-    chosen = {point: count for point, count in sorted(whole.passed.items()) if points(point)}
-    for point, count in chosen.items():
-        for nth in passages(count):
-            outcome = run_case(scenario, point, nth)
-            for _ in range(RETRIES if nth == 1 else 0):
-                if not outcome.killed and not outcome.error:
-                    outcome = run_case(scenario, point, nth)
-            slowest = max(slowest, outcome.seconds)
-            if outcome.error:
-                tally.fail(f"{name}, killed at passage {nth} of {point}", outcome.error)
-            elif outcome.killed:
-                kills += 1
-                tally.passed += 1
-                tally.deadly.add(point)
-            else:
-                missed += 1
-    verdict = "ok  " if tally.failed == failed_before else "FAIL"
-    seconds = time.monotonic() - start
-    print(
-        f"{verdict} {name}: {len(chosen)} points, {kills} kills, {missed} not reached, {seconds:.1f} s, slowest "
-        f"{slowest * 1000:.0f} ms: {' '.join(chosen)}",
-        flush=True,
-    )
+    def __init__(self, name: str, scenario: Callable[..., None], is_wanted: Callable[[str], bool], tally: Tally) -> None:
+        self.name, self.scenario, self.is_wanted, self.tally = name, scenario, is_wanted, tally
+        self.kills = self.missed = self.failed = 0
+        self.slowest = 0.0
+        self.points: dict[str, int] = {}  # passages of each
+        self.todo: list[tuple[str, int]] = []
+
+    def play(self) -> None:
+        """Find the points, kill at each, print the line."""
+        from case import run_case
+
+        start = time.monotonic()
+        whole = run_case(self.scenario, None, 0)
+        if whole.error:
+            self.fail("nobody killed", whole.error)
+        self.note_points(whole.passed)
+        while self.todo:
+            point, nth = self.todo.pop(0)
+            self.kill_at(point, nth)
+        seconds = time.monotonic() - start
+        print(
+            f"{'FAIL' if self.failed else 'ok  '} {self.name}: {len(self.points)} points, {self.kills} kills, "
+            f"{self.missed} not reached, {seconds:.1f} s, slowest {self.slowest * 1000:.0f} ms: "
+            f"{' '.join(sorted(self.points))}",
+            flush=True,
+        )
+
+    def note_points(self, passed: dict[str, int]) -> None:
+        """A point not seen before is on the way of some runs only; it is tried too."""
+        for point, count in sorted(passed.items()):
+            if point not in self.points and self.is_wanted(point):
+                self.points[point] = count
+                self.todo += [(point, nth) for nth in passages(count)]
+
+    def kill_at(self, point: str, nth: int) -> None:
+        """One case, again if the victim has not come by."""
+        from case import run_case
+
+        for _ in range(RETRIES if nth == 1 else 1):
+            outcome = run_case(self.scenario, point, nth)
+            self.note_points(outcome.passed)
+            if outcome.killed or outcome.error:
+                break
+        self.slowest = max(self.slowest, outcome.seconds)
+        if outcome.error:
+            self.fail(f"killed at passage {nth} of {point}", outcome.error)
+        elif outcome.killed:
+            self.kills += 1
+            self.tally.passed += 1
+            self.tally.deadly.add(point)
+        else:
+            self.missed += 1
+
+    def fail(self, where: str, why: str) -> None:
+        self.failed += 1
+        self.tally.fail(f"{self.name}, {where}", why)
 
 
 def check_complete(tally: Tally, points: Callable[[str], bool]) -> None:
@@ -80,9 +106,13 @@ def check_complete(tally: Tally, points: Callable[[str], bool]) -> None:
 
 def all_scenarios() -> dict[str, Callable[..., None]]:
     """By name, in the order in which they are played."""
+    import heap_scenarios
+    import pool_scenarios
     import queue_scenarios
+    import sync_scenarios
 
-    return {**queue_scenarios.SCENARIOS}
+    modules = (queue_scenarios, sync_scenarios, heap_scenarios, pool_scenarios)
+    return {name: scenario for module in modules for name, scenario in module.SCENARIOS.items()}
 
 
 def play_all(arguments: argparse.Namespace) -> int:
@@ -95,7 +125,7 @@ def play_all(arguments: argparse.Namespace) -> int:
     tally = Tally()
     for name, scenario in all_scenarios().items():
         if not words or any(word.lower() in name.lower() for word in words):
-            play_scenario(name, scenario, wanted_point, tally)
+            Series(name, scenario, wanted_point, tally).play()
     if not words:
         check_complete(tally, wanted_point)
     print(f"{tally.passed} passed, {tally.failed} failed")

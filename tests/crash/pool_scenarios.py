@@ -1,0 +1,299 @@
+"""Pools and executors: workers, and the parent of workers, are killed.
+
+Each scenario is called with the victim, in a process of its own (case.py), and is registered in SCENARIOS. The victim is
+whichever worker takes the token first; those that replace it find none.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import fastmp
+from case import Notes, Victim, finish, fork, helper
+from fastmp.concurrent.futures import ProcessPoolExecutor
+
+TASKS = 12
+WORKERS = 2
+#: Rounds of the same work: the victim may be killed between two, or in the last one.
+ROUNDS = 2
+#: A call that takes longer has hung.
+CALL_SECONDS = 8.0
+
+
+class Work:
+    """Tasks of one round, what became of each, and the errors of those that were lost."""
+
+    def __init__(self, victim: Victim, size: int) -> None:
+        self.victim, self.size = victim, size
+        self.notes = Notes(TASKS + 2)
+        self.errors: list[fastmp.WorkerDied] = []
+        self._token, self._give = os.pipe()
+        os.set_blocking(self._token, False)
+        os.write(self._give, b"x")
+
+    def close(self) -> None:
+        os.close(self._token)
+        os.close(self._give)
+
+    def begin(self) -> None:
+        """The initializer of each worker."""
+        try:
+            os.read(self._token, 1)
+        except BlockingIOError:
+            return
+        self.notes[TASKS] = os.getpid()
+        self.victim.enlist()
+
+    def items(self) -> list[tuple[int, bytes]]:
+        for number in range(TASKS):
+            self.notes[number] = 0
+        return [(number, bytes([number]) * self.size) for number in range(TASKS)]
+
+    def run(self, item: tuple[int, bytes]) -> tuple[int, bytes]:
+        """One task: what comes back is what went."""
+        number, data = item
+        self.notes[number] += 1
+        time.sleep(0.001)  # the other worker gets its share
+        return number, data[::-1]
+
+    def lost(self, error: fastmp.WorkerDied) -> None:
+        """A task was lost, with the victim only."""
+        assert error.pid == self.notes[TASKS], f"{error}: the victim is {self.notes[TASKS]}"
+        assert error.signal == signal.SIGKILL, str(error)
+        assert str(error.pid) in str(error)
+        assert "SIGKILL" in str(error)
+        self.errors.append(error)
+
+    def check(self, results: list[tuple[int, bytes]], whole: bool) -> None:
+        """Every task ran once, but for those that the victim had in hand; and its result is there."""
+        found = sorted(number for number, _ in results)
+        assert all(data == bytes([number]) * self.size for number, data in results)
+        assert len(set(found)) == len(found), f"results twice: {found}"
+        assert all(self.notes[number] <= 1 for number in range(TASKS)), "a task ran twice"
+        assert all(self.notes[number] == 1 for number in found), "a result without a task"
+        assert not whole or found == list(range(TASKS)), f"results are missing: {found}"
+
+    def check_end(self) -> None:
+        assert len(self.errors) <= 1, f"more than one task was lost: {self.errors}"
+        assert self.victim.killed or not self.errors
+        if self.victim.point == "worker:result-published":
+            assert not self.errors, "a task was lost though its result was there"
+
+
+# ---- pools ----
+
+
+@contextmanager
+def pool_with_victim(work: Work) -> Iterator[Any]:
+    """A pool; at the end the victim's fate is known, and the pool must have replaced it."""
+    pool = fork.Pool(WORKERS, work.begin)
+    workers = {process.pid: process for process in pool._pool}
+    try:
+        with pool:
+            yield pool
+            process = workers[work.notes[TASKS]]
+            if process.exitcode is not None:
+                assert work.victim.note_end(process.exitcode)
+            check_pool_works(pool)
+            if work.victim.killed:
+                assert work.notes[TASKS] not in {process.pid for process in pool._pool}
+                assert len(pool._pool) == WORKERS
+        pool.join()
+        if not work.victim.killed and process.exitcode == -signal.SIGKILL:
+            work.victim.note_end(process.exitcode)
+    finally:
+        work.close()
+
+
+def check_pool_works(pool: Any) -> None:
+    """Whoever is killed just now may take one task along: the next call must be whole."""
+    deadline = time.monotonic() + CALL_SECONDS
+    while True:
+        try:
+            assert pool.map_async(abs, range(-30, 0), 5).get(CALL_SECONDS) == list(range(30, 0, -1))
+            return
+        except fastmp.WorkerDied:
+            assert time.monotonic() < deadline
+
+
+def map_worker_dies(size: int, chunksize: int | None, victim: Victim) -> None:
+    work = Work(victim, size)
+    with pool_with_victim(work) as pool:
+        time.sleep(0.01)  # the workers sleep already
+        for _ in range(ROUNDS):
+            try:
+                work.check(pool.map_async(work.run, work.items(), chunksize).get(CALL_SECONDS), whole=True)
+            except fastmp.WorkerDied as error:
+                work.lost(error)
+    work.check_end()
+
+
+def apply_async_worker_dies(size: int, victim: Victim) -> None:
+    work = Work(victim, size)
+    called: list[Any] = []
+    with pool_with_victim(work) as pool:
+        for _ in range(ROUNDS):
+            calls = [pool.apply_async(work.run, (item,), callback=called.append) for item in work.items()]
+            results = []
+            for call in calls:
+                try:
+                    results.append(call.get(CALL_SECONDS))
+                except fastmp.WorkerDied as error:
+                    work.lost(error)
+            work.check(results, whole=not work.errors)
+            assert len(results) >= TASKS - 1
+    work.check_end()
+    assert len(called) == ROUNDS * TASKS - len(work.errors), "a callback is missing, or was called twice"
+
+
+def imap_worker_dies(size: int, method: str, victim: Victim) -> None:
+    work = Work(victim, size)
+    with pool_with_victim(work) as pool:
+        for _ in range(ROUNDS):
+            stream = getattr(pool, method)(work.run, work.items())
+            results = []
+            for _ in range(TASKS):
+                try:
+                    results.append(stream.next(CALL_SECONDS))
+                except fastmp.WorkerDied as error:
+                    work.lost(error)
+            work.check(results, whole=not work.errors)
+            assert len(results) >= TASKS - 1
+            try:
+                raise AssertionError(f"one result too many: {stream.next(CALL_SECONDS)}")
+            except StopIteration:
+                pass
+    work.check_end()
+
+
+def parent_dies(victim: Victim) -> None:
+    """Its workers end by themselves: the case fails if a process is left."""
+
+    def run_a_pool() -> None:
+        with fork.Pool(WORKERS) as pool:
+            for size in (8, 5_000):
+                assert pool.map(len, [bytes(size)] * TASKS, 1) == [size] * TASKS
+
+    victim.start(run_a_pool)
+    victim.join()
+
+
+# ---- executors ----
+
+
+def outcomes(work: Work, executor: Any) -> tuple[list[tuple[int, bytes]], list[BaseException]]:
+    """Submit everything; what came back, and the errors of what did not."""
+    futures = []
+    errors: list[BaseException] = []
+    for item in work.items():
+        try:
+            futures.append(executor.submit(work.run, item))
+        except BrokenProcessPool as error:
+            errors.append(error)
+    results = []
+    for future in futures:
+        error = future.exception(CALL_SECONDS)
+        if error is None:
+            results.append(future.result())
+        else:
+            errors.append(error)
+    return results, errors
+
+
+def note_executor_victim(work: Work, workers: dict[int, Any]) -> None:
+    process = workers[work.notes[TASKS]]
+    if process.exitcode not in (0, None):
+        work.victim.killed = process.exitcode == -signal.SIGKILL
+    assert work.victim.killed or process.exitcode in (0, None, -signal.SIGTERM)
+
+
+def breaking_executor_worker_dies(size: int, victim: Victim) -> None:
+    """The standard rule: all that is pending fails, and the executor takes no more."""
+    work = Work(victim, size)
+    with ProcessPoolExecutor(WORKERS, fork, work.begin) as executor:
+        assert executor.submit(abs, -1).result(CALL_SECONDS) == 1 or True
+        workers = dict(executor._processes)
+        work.notes.wait_for(TASKS, 1)
+        for _ in range(ROUNDS):
+            results, errors = outcomes(work, executor)
+            assert all(isinstance(error, BrokenProcessPool) for error in errors), errors
+            work.check(results, whole=not errors)
+            if errors:
+                break
+        if errors:
+            check_broken(executor)
+    note_executor_victim(work, workers)
+    assert victim.killed or not errors
+    work.close()
+
+
+def check_broken(executor: Any) -> None:
+    try:
+        executor.submit(abs, 1)
+        raise AssertionError("a broken executor took a call")
+    except BrokenProcessPool:
+        pass
+
+
+def lenient_executor_worker_dies(size: int, victim: Victim) -> None:
+    """`on_worker_death="fail-task"`: as in a Pool."""
+    work = Work(victim, size)
+    with ProcessPoolExecutor(WORKERS, fork, work.begin, on_worker_death="fail-task") as executor:
+        executor.submit(abs, -1).exception(CALL_SECONDS)
+        workers = dict(executor._processes)
+        work.notes.wait_for(TASKS, 1)
+        for _ in range(ROUNDS):
+            results, errors = outcomes(work, executor)
+            for error in errors:
+                assert isinstance(error, fastmp.WorkerDied), repr(error)
+                work.lost(error)
+            work.check(results, whole=not errors)
+        assert list(executor.map(abs, range(-30, 0), chunksize=7)) == list(range(30, 0, -1)) or victim.point
+    note_executor_victim(work, workers)
+    work.check_end()
+    work.close()
+
+
+# ---- processes ----
+
+
+def forker_dies(victim: Victim) -> None:
+    """While it makes children of its own."""
+    lock, queue, array = fork.Lock(), fork.Queue(), fork.Array("i", 10)
+    queue.put(bytes(5_000))
+
+    def fork_often() -> None:
+        own = [fork.Lock(), fork.Queue(), fork.Value("i", 1)]
+        for _ in range(3):
+            child = fork.Process(target=len, args=(own,))
+            child.start()
+            child.join()
+
+    victim.start(fork_often)
+    victim.join()
+    assert queue.get() == bytes(5_000)
+    with lock:
+        array[0] = 1
+    child = helper(queue.put, 1)
+    assert queue.get() == 1
+    finish(child)
+
+
+SCENARIOS: dict[str, Callable[[Victim], None]] = {}
+for _label, _size in (("small", 8), ("5 KB", 5_000)):
+    SCENARIOS[f"Pool.map, chunks of 1, worker, {_label}"] = partial(map_worker_dies, _size, 1)
+    SCENARIOS[f"Pool.map, worker, {_label}"] = partial(map_worker_dies, _size, None)
+    SCENARIOS[f"Pool.apply_async, worker, {_label}"] = partial(apply_async_worker_dies, _size)
+    SCENARIOS[f"Pool.imap_unordered, worker, {_label}"] = partial(imap_worker_dies, _size, "imap_unordered")
+    SCENARIOS[f"ProcessPoolExecutor, worker, {_label}"] = partial(breaking_executor_worker_dies, _size)
+    SCENARIOS[f"ProcessPoolExecutor that fails the task, worker, {_label}"] = partial(
+        lenient_executor_worker_dies, _size
+    )
+SCENARIOS["Pool.imap, worker"] = partial(imap_worker_dies, 8, "imap")
+SCENARIOS["Pool, its parent"] = parent_dies
+SCENARIOS["Process, while it forks"] = forker_dies
