@@ -82,11 +82,17 @@ fmp_crew_traverse_feeds(struct fmp_crew *crew, visitproc visit, void *arg)
     return 0;
 }
 
-/* A future's task gets a claim when it is sent, so that it can be cancelled as long as no worker has begun it. */
+/* A future's task gets a claim when it is sent, so that it can be cancelled as long as no worker has begun it. The
+ * first ones, as many as there are workers and one more, count as running at once: the standard library's executor has
+ * them in its call queue, and others rely on it. */
 static void
 take_claim(struct fmp_crew *crew, struct fmp_job *job, struct fmp_task_head *head)
 {
-    if (job->kind == FMP_JOB_FUTURE && crew->free_claim_count != 0) {
+    if (job->kind != FMP_JOB_FUTURE) {
+        return;
+    }
+    job->begun = crew->in_flight <= crew->max_workers + 1 || crew->free_claim_count == 0;
+    if (!job->begun) {
         head->claim = job->claim = crew->free_claims[--crew->free_claim_count];
         fmp_store_relaxed(&crew->shm->claims[head->claim - 1],
                           FMP_CLAIM_PENDING); /* relaxed: published with the task */
@@ -244,12 +250,12 @@ static int
 feed_prepared(struct fmp_crew *crew, struct fmp_feed *feed)
 {
     if (!was_cancelled(crew, feed)) {
+        crew->in_flight++;
         take_claim(crew, feed->job, &feed->head);
         memcpy(feed->task.head, &feed->head, sizeof feed->head);
         int rc = fmp_message_push(&crew->tasks, &feed->task);
-        if (rc == 0) {
-            crew->in_flight++;
-        } else {
+        if (rc != 0) {
+            crew->in_flight--;
             fmp_message_discard(crew->tasks.space, &feed->task);
             fmp_py_raise(rc, NULL);
             fail(crew, &feed->head);

@@ -25,6 +25,7 @@ struct fmp_job {
     uint8_t kind;
     bool done, success;
     bool deferred;  /* has callbacks: the crew's helper thread finishes it in Python */
+    bool begun;     /* FUTURE: cannot be cancelled any more, though no worker may be at it yet */
     bool ordered;   /* STREAM: in order */
     uint32_t claim; /* FUTURE: as in the task head, while the task is on its way */
     Py_ssize_t chunksize;

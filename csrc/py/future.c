@@ -73,8 +73,12 @@ static void
 refresh(struct fmp_future *f)
 {
     struct fmp_job *job = &f->job;
-    if (f->state == PENDING && job->claim != 0 && job->crew != NULL &&
-        fmp_load_relaxed(&job->crew->shm->claims[job->claim - 1]) == FMP_CLAIM_RUNNING) { /* relaxed: news, no more */
+    if (f->state != PENDING) {
+        return;
+    }
+    /* relaxed: news, no more */
+    if (job->begun || (job->claim != 0 && job->crew != NULL &&
+                       fmp_load_relaxed(&job->crew->shm->claims[job->claim - 1]) == FMP_CLAIM_RUNNING)) {
         f->state = RUNNING;
     }
 }

@@ -14,6 +14,10 @@
 
 /* Between two looks for dead orphans. */
 #define ORPHANS_LOOK_NS (100 * FMP_NS_PER_MS)
+/* At each fork and every so many new objects one process is looked at (some 20 us); so many slots are passed to find
+ * it. */
+#define NOTICE_EVERY 32
+#define NOTICE_SLOTS 256
 
 unsigned fmp_fork_generation;
 
@@ -45,6 +49,24 @@ sweep_dead(struct fmp_space *space)
         uint32_t id = fmp_participant_in_slot(&space->region, slot);
         if (id != 0 && fmp_participant_is_killed(&space->region, id)) {
             fmp_space_bury(space, id);
+        }
+    }
+}
+
+/* Looks at the next slot in use: children of a plain fork that were killed, or left by _exit, are noticed in the course
+ * of things. */
+static void
+notice_one(struct fmp_space *space)
+{
+    static uint32_t slot;
+    for (unsigned i = 0; i < NOTICE_SLOTS; i++) {
+        slot = (slot + 1) % FMP_PARTICIPANTS_MAX;
+        uint32_t id = fmp_participant_in_slot(&space->region, slot);
+        if (id != 0 && id != space->region.me) {
+            if (fmp_participant_is_killed(&space->region, id)) {
+                fmp_space_bury(space, id);
+            }
+            return;
         }
     }
 }
@@ -166,6 +188,10 @@ fmp_handle_new(struct fmp_handle *h, uint64_t bytes, enum fmp_block_kind kind)
     if (space == NULL) {
         return -1;
     }
+    static unsigned count;
+    if (++count % NOTICE_EVERY == 0) {
+        notice_one(space);
+    }
     fmp_off off;
     int rc = fmp_heap_alloc_shared(space->heap, bytes, kind, &off);
     if (rc == -ENOSPC) {
@@ -217,6 +243,9 @@ fmp_handle_release(struct fmp_handle *h)
 static void
 before_fork(void)
 {
+    if (fmp_space_if_any() != NULL && Py_IsInitialized() && PyGILState_Check()) { /* the heap's hints want the GIL */
+        notice_one(&rt.space);
+    }
     pthread_mutex_lock(&rt.mutex);
     rt.child = 0;
     if (!rt.made || rt.left || rt.space.region.me == 0) {

@@ -422,3 +422,19 @@ def test_forking_thread_may_end():
     assert child.is_alive()
     child.kill()
     child.join()
+
+
+def test_children_of_a_plain_fork_are_noticed() -> None:
+    """They hold what their parent held, and nobody says when they have ended by `os._exit`."""
+    kept = fastmp.Queue()
+    before = fastmp._core.heap_stats()
+    for _ in range(300):
+        queues = [fastmp.Queue() for _ in range(3)]
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        del queues
+    after = fastmp._core.heap_stats()
+    assert kept.empty()
+    assert after["shared"] - before["shared"] < 100
