@@ -35,7 +35,7 @@ finish(struct fmp_crew *crew, struct fmp_job *job)
     } else {
         job->done = true;
     }
-    if (crew->waiters > 1) {
+    if (crew->waiters > 0) {
         fmp_crew_poke(crew);
     }
     Py_DECREF(job);
@@ -101,7 +101,7 @@ deliver_item(struct fmp_crew *crew, struct fmp_job *job, uint32_t index, bool su
     job->arrived++;
     if (job->length >= 0 && job->arrived >= job->length) {
         finish(crew, job);
-    } else if (crew->waiters > 1) {
+    } else if (crew->waiters > 0) {
         fmp_crew_poke(crew);
     }
 }

@@ -418,6 +418,24 @@ def test_threads_wait_each_for_its_own(pool):
     assert got == {n: [x * x for x in range(n, n + 500)] for n in range(4)}
 
 
+def test_a_thread_is_told_at_once_of_a_result_that_another_one_took(pool):
+    """Both wait; whichever of them takes the results, the other does not sleep on beside its own."""
+    late = []
+
+    def wait_for_many():
+        for _ in range(30):
+            start = time.monotonic()
+            pool.apply(square, (1,))
+            late.append(time.monotonic() - start)
+
+    threads = [threading.Thread(target=wait_for_many) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(late)[len(late) // 2] < 0.03  # the re-check period is 0.04
+
+
 def test_ctrl_c_ends_a_map():
     with fastmp.Pool(2) as pool:
         timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
