@@ -106,6 +106,7 @@ class Future(Job):
 # csrc/py/crew.c
 class Crew:
     maintain: Any
+    bad_result: Callable[[BaseException], object] | None
     need_helper: Any
     @property
     def deferred(self) -> list[Any]: ...

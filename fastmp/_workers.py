@@ -63,13 +63,13 @@ def worker_died(process: Any) -> Callable[[Any, int], WorkerDied]:
     return make_error
 
 
-def weakly(ref: weakref.ref[_Owner], method: Callable[[_Owner], None]) -> Callable[[], None]:
+def weakly(ref: weakref.ref[_Owner], method: Callable[..., None]) -> Callable[..., None]:
     """Call `method` of the owner if it is still there: the crew does not keep its pool or executor alive."""
 
-    def call() -> None:
+    def call(*args: Any) -> None:
         owner = ref()
         if owner is not None:
-            method(owner)
+            method(owner, *args)
 
     return call
 

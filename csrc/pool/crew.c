@@ -80,6 +80,24 @@ fmp_crew_forget_job(struct fmp_crew *crew, uint64_t id)
 
 /* ---- pumping ---- */
 
+/* A result or an exception that cannot be unpickled is that task's error, and nobody else's, unless the owner wants to
+ * know. */
+static PyObject *
+bad_result(struct fmp_crew *crew)
+{
+    PyObject *error = fmp_take_exception();
+    if (crew->bad_result != NULL && crew->bad_result != Py_None) {
+        PyObject *callable = Py_NewRef(crew->bad_result);
+        PyObject *result = PyObject_CallOneArg(callable, error);
+        if (result == NULL) {
+            PyErr_WriteUnraisable(callable);
+        }
+        Py_DECREF(callable);
+        Py_XDECREF(result);
+    }
+    return error;
+}
+
 static void
 take_result(struct fmp_crew *crew, struct fmp_message *m)
 {
@@ -87,11 +105,11 @@ take_result(struct fmp_crew *crew, struct fmp_message *m)
     memcpy(&head, m->head, sizeof head);
     enum fmp_result_kind kind = m->tag;
     PyObject *value = fmp_message_decode(crew->results.space, m);
-    if (value == NULL) { /* a result or an exception that cannot be unpickled is that task's error, and nobody else's */
+    fmp_crew_answered(crew);
+    if (value == NULL) {
         kind = FMP_RESULT_ERROR;
-        value = fmp_take_exception();
+        value = bad_result(crew);
     }
-    crew->in_flight--;
     fmp_crew_deliver(crew, &head, kind, value);
 }
 

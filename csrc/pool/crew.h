@@ -40,7 +40,9 @@ struct fmp_crew {
 
     PyObject *maintain;    /* callable or NULL: a worker has ended, see to it */
     PyObject *need_helper; /* callable or NULL: somebody must pump while nobody waits */
-    PyObject *deferred;    /* list of done jobs whose callbacks the helper is to run */
+    PyObject *bad_result; /* callable or NULL: a result could not be unpickled; set, it also makes workers end at a task
+                             that cannot */
+    PyObject *deferred;   /* list of done jobs whose callbacks the helper is to run */
     struct fmp_spin spin;
     uint32_t waiters; /* threads of this process that wait for results */
     uint64_t pumps;   /* how often results were taken: the helper leaves it to others who do */
@@ -58,6 +60,13 @@ void fmp_crew_forget_job(struct fmp_crew *crew, uint64_t id);
 int fmp_crew_pump(struct fmp_crew *crew);
 /* Waits until the job is done (NULL: until anything happens), pumping. FMP_PY_READY, _TIMEOUT, _ERROR. */
 int fmp_crew_wait(struct fmp_crew *crew, struct fmp_job *job, uint64_t deadline_ns);
+/* A task that was sent has been answered, or never will be. (After fail_all answers may still come that nobody counts.)
+ */
+FMP_INLINE void
+fmp_crew_answered(struct fmp_crew *crew)
+{
+    crew->in_flight -= crew->in_flight != 0;
+}
 /* Makes every thread that waits look again. */
 void fmp_crew_poke(struct fmp_crew *crew);
 int fmp_crew_ask_for_helper(struct fmp_crew *crew);

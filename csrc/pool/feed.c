@@ -126,7 +126,7 @@ send_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, s
         fmp_wire_writer_free(w);
     }
     if (rc != 0) {
-        crew->in_flight--;
+        fmp_crew_answered(crew);
         fail(crew, head);
         return -1;
     }
@@ -255,7 +255,7 @@ feed_prepared(struct fmp_crew *crew, struct fmp_feed *feed)
         memcpy(feed->task.head, &feed->head, sizeof feed->head);
         int rc = fmp_message_push(&crew->tasks, &feed->task);
         if (rc != 0) {
-            crew->in_flight--;
+            fmp_crew_answered(crew);
             fmp_message_discard(crew->tasks.space, &feed->task);
             fmp_py_raise(rc, NULL);
             fail(crew, &feed->head);

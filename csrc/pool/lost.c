@@ -24,7 +24,7 @@ tell(struct loss *loss, const struct fmp_task_head *head)
         return;
     }
     loss->last = *head;
-    loss->crew->in_flight--;
+    fmp_crew_answered(loss->crew);
     PyObject *job = (PyObject *)fmp_crew_job(loss->crew, head->job);
     if (job != NULL) {
         loss->count++;

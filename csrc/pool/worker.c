@@ -23,6 +23,7 @@ struct worker {
     uint32_t last_id;
     PyObject *last; /* borrowed from `functions` */
     PyObject *wrap_error, *wrap_unpicklable;
+    bool is_strict; /* a task that cannot be unpickled ends the worker */
     pid_t parent;
     struct fmp_spin spin;
 };
@@ -159,18 +160,26 @@ is_cancelled(struct worker *me, uint32_t claim)
     return !fmp_cas_relaxed(&me->crew->shm->claims[claim - 1], &pending, FMP_CLAIM_RUNNING);
 }
 
+/* What it takes to run a task: the payload (a new reference) and the function (borrowed). NULL if they cannot be
+ * unpickled. */
 static PyObject *
-run_task(struct worker *me, struct fmp_message *m, const struct fmp_task_head *head)
+unpack_task(struct worker *me, struct fmp_message *m, const struct fmp_task_head *head, PyObject **f)
 {
     PyObject *payload = fmp_message_decode(me->crew->tasks.space, m);
-    PyObject *f = payload != NULL ? function_of(me, head) : NULL;
-    PyObject *result = NULL;
-    if (f != NULL) {
-        Py_INCREF(f);
-        result = call(f, m->tag, payload);
-        Py_DECREF(f);
+    *f = payload != NULL ? function_of(me, head) : NULL;
+    if (*f == NULL) {
+        Py_CLEAR(payload);
     }
-    Py_XDECREF(payload);
+    return payload;
+}
+
+static PyObject *
+run_task(uint32_t kind, PyObject *payload, PyObject *f)
+{
+    Py_INCREF(f);
+    PyObject *result = call(f, kind, payload);
+    Py_DECREF(f);
+    Py_DECREF(payload);
     return result;
 }
 
@@ -231,7 +240,11 @@ do_task(struct worker *me, struct fmp_message *m)
         fmp_message_discard(me->crew->tasks.space, m);
         return send(me, FMP_RESULT_CANCELLED, &head, Py_None);
     }
-    PyObject *result = run_task(me, m, &head);
+    PyObject *f, *payload = unpack_task(me, m, &head, &f);
+    if (payload == NULL && me->is_strict) {
+        return -1;
+    }
+    PyObject *result = payload != NULL ? run_task(m->tag, payload, f) : NULL;
     if (result == NULL) {
         return send_error(me, &head, NULL);
     }
@@ -279,6 +292,7 @@ fmp_worker_run(struct fmp_crew *crew, uint32_t place, Py_ssize_t max_tasks, PyOb
         .functions = PyDict_New(),
         .wrap_error = wrap_error,
         .wrap_unpicklable = wrap_unpicklable,
+        .is_strict = crew->bad_result != NULL && crew->bad_result != Py_None,
         .parent = getppid(),
     };
     Py_ssize_t count = -1;

@@ -361,6 +361,7 @@ crew_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(crew->last_function);
     Py_VISIT(crew->maintain);
     Py_VISIT(crew->need_helper);
+    Py_VISIT(crew->bad_result);
     Py_VISIT(crew->deferred);
     for (uint32_t i = 0; i < crew->job_room; i++) {
         Py_VISIT(crew->jobs[i]);
@@ -383,6 +384,7 @@ crew_clear(PyObject *self)
     Py_CLEAR(crew->last_function);
     Py_CLEAR(crew->maintain);
     Py_CLEAR(crew->need_helper);
+    Py_CLEAR(crew->bad_result);
     Py_CLEAR(crew->deferred);
     return 0;
 }
@@ -438,6 +440,8 @@ static PyMemberDef crew_members[] = {
     {"maintain", T_OBJECT, offsetof(struct fmp_crew, maintain), 0, "Called when a worker has ended."},
     {"need_helper", T_OBJECT, offsetof(struct fmp_crew, need_helper), 0,
      "Called when somebody must pump while nobody waits."},
+    {"bad_result", T_OBJECT, offsetof(struct fmp_crew, bad_result), 0,
+     "Called with the exception when a result cannot be unpickled; set, it also ends workers at a task that cannot."},
     {"deferred", T_OBJECT, offsetof(struct fmp_crew, deferred), READONLY,
      "Done jobs whose callbacks are still to run."},
     {"jobs", T_UINT, offsetof(struct fmp_crew, job_count), READONLY, "How many calls are not done."},

@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import os
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import CancelledError, as_completed, wait
@@ -157,6 +158,47 @@ def test_unpicklable(executor):
     with pytest.raises(Exception, match=r"pickle|lock"):
         executor.submit(square, threading.Lock()).result(timeout=10)
     assert executor.submit(square, 2).result() == 4
+
+
+class Loads:
+    """Runs a function when it is unpickled."""
+
+    def __init__(self, function, *args):
+        self.state = function, args
+
+    def __reduce__(self):
+        return self.state
+
+
+def load(function, *args):
+    return Loads(function, *args)
+
+
+@pytest.mark.parametrize("what", [(fail, 1), (die,), (sys.exit, 3)])
+def test_a_task_that_cannot_be_unpickled_breaks_the_executor(what, capfd):
+    with fastmp.ProcessPoolExecutor(2) as executor, pytest.raises(BrokenProcessPool):
+        executor.submit(square, Loads(*what)).result(timeout=20)
+    capfd.readouterr()
+
+
+def test_a_result_that_cannot_be_unpickled_breaks_the_executor():
+    with fastmp.ProcessPoolExecutor(2) as executor:
+        bad = executor.submit(load, fail, 1)
+        other = executor.submit(sleep_then, 5, 1)
+        with pytest.raises(BrokenProcessPool) as caught:
+            bad.result(timeout=20)
+        assert isinstance(caught.value.__cause__, ValueError)
+        with pytest.raises(BrokenProcessPool):
+            other.result(timeout=20)
+
+
+def test_fail_task_spares_the_others_what_cannot_be_unpickled():
+    with fastmp.ProcessPoolExecutor(2, on_worker_death="fail-task") as executor:
+        with pytest.raises(ValueError, match="bad"):
+            executor.submit(square, Loads(fail, 1)).result(timeout=20)
+        with pytest.raises(ValueError, match="bad"):
+            executor.submit(load, fail, 1).result(timeout=20)
+        assert executor.submit(square, 3).result(timeout=20) == 9
 
 
 @pytest.mark.parametrize("how", ["result", "wait", "callback"])

@@ -191,6 +191,8 @@ class ProcessPoolExecutor(Executor):
         me = weakref.ref(self)
         crew.maintain = weakly(me, ProcessPoolExecutor._maintain)
         crew.need_helper = weakly(me, ProcessPoolExecutor._start_helper)
+        if not self._fail_task:
+            crew.bad_result = weakly(me, ProcessPoolExecutor._break_on_bad_result)
         self._crew = crew
         try:
             self._adjust_process_count()
@@ -248,6 +250,16 @@ class ProcessPoolExecutor(Executor):
         error = BrokenProcessPool(text)
         error.__cause__ = worker_died(process)(None, 0)
         self._stop_workers()
+        self._crew.fail_all(error)
+
+    def _break_on_bad_result(self, cause: BaseException) -> None:
+        """A result cannot be unpickled: as in the standard library, that breaks the executor."""
+        assert self._crew is not None
+        error = BrokenProcessPool("A result has failed to un-serialize: see its cause.")
+        error.__cause__ = cause
+        with self._shutdown_lock:
+            self._broken = str(error)
+            self._stop_workers()
         self._crew.fail_all(error)
 
     def _stop_workers(self) -> None:
