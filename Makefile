@@ -4,7 +4,7 @@ PYTHON ?= python3
 .PHONY: build check test notebook bench asan tsan crash model docs
 
 build: ## the extension in place, for development
-	$(PYTHON) setup.py build_ext --inplace
+	$(PYTHON) setup.py --quiet build_ext --inplace
 
 check: ## formatters, linters, types, layers: changes nothing
 	$(PYTHON) scripts/check.py

@@ -75,7 +75,6 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     before = snapshot()
     yield
     if request.node.get_closest_marker("leaves") is None:
-        request.node.funcargs.clear()  # pytest would keep what fixtures have made until all is over
         left = left_since(before)
         if left:
             pytest.fail("left behind: " + "; ".join(left), pytrace=False)
