@@ -28,6 +28,12 @@ def sleep_then(seconds, value):
     return value
 
 
+def touch_late(path, seconds=0.05):
+    time.sleep(seconds)
+    path.touch()
+    return path
+
+
 def fail(x):
     raise ValueError("bad", x)
 
@@ -150,6 +156,32 @@ def test_cancel(executor):
     assert [b.result(timeout=10) for b in blockers] == [0, 1]
     done, _ = wait([pending], timeout=10)
     assert pending in done
+
+
+@pytest.mark.parametrize("chunksize", [1, 2])
+def test_map_thrown_away_cancels_the_rest(executor, tmp_path, chunksize):
+    names = [tmp_path / str(number) for number in range(20)]
+    results = executor.map(touch_late, names, chunksize=chunksize)
+    assert next(results) == names[0]
+    results.close()
+    assert executor.submit(square, 2).result(timeout=10) == 4
+    assert not names[-1].exists()
+
+
+def test_map_begins_at_once_and_ends_with_the_shortest(executor, tmp_path):
+    results = executor.map(touch_late, [tmp_path / "a", tmp_path / "b"], [0.0])
+    end = time.monotonic() + 10
+    while not (tmp_path / "a").exists():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    assert list(results) == [tmp_path / "a"]
+
+
+def test_map_keeps_no_result(executor):
+    results = executor.map(bytearray, [10, 10])
+    first = next(results)
+    assert sys.getrefcount(first) == 2
+    assert len(list(results)) == 1
 
 
 def test_unpicklable(executor):

@@ -11,6 +11,7 @@ import itertools
 import logging
 import os
 import threading
+import time
 import weakref
 from concurrent.futures import Executor
 from concurrent.futures import Future as _StandardFuture
@@ -165,11 +166,12 @@ class ProcessPoolExecutor(Executor):
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        calls = zip(*iterables)  # noqa: B905 - as Executor.map
         if chunksize == 1:
-            return super().map(fn, *iterables, timeout=timeout)
-        chunks = _chunks(zip(*iterables), chunksize)  # noqa: B905 - as Executor.map
-        results = super().map(_run_chunk, itertools.repeat(fn), chunks, timeout=timeout)
-        return _flatten(results)
+            return _in_order([self.submit(fn, *call) for call in calls], deadline)
+        chunks = [self.submit(_run_chunk, fn, chunk) for chunk in _chunks(calls, chunksize)]
+        return _flatten(_in_order(chunks, deadline))
 
     def _ready_crew(self) -> _core.Crew:
         with self._shutdown_lock:
@@ -360,6 +362,23 @@ def _check_max_tasks(max_tasks_per_child: int | None, mp_context: Any) -> None:
 def _chunks(iterator: Iterator[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
     while chunk := list(itertools.islice(iterator, size)):
         yield chunk
+
+
+def _in_order(futures: list[Future], deadline: float | None) -> Iterator[Any]:
+    """Yield the results. When that ends early, or is thrown away, what no worker has begun is cancelled."""
+    futures.reverse()
+    try:
+        while futures:
+            yield _take_last(futures, deadline)  # holds no reference to what it has yielded
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _take_last(futures: list[Future], deadline: float | None) -> Any:
+    result = futures[-1].result(None if deadline is None else deadline - time.monotonic())
+    futures.pop()
+    return result
 
 
 def _flatten(chunks: Iterator[list[Any]]) -> Iterator[Any]:
