@@ -1,7 +1,7 @@
 """Pools and executors: workers, and the parent of workers, are killed.
 
-Each scenario is called with the victim, in a process of its own (case.py), and is registered in SCENARIOS. The victim is
-whichever worker takes the token first; those that replace it find none.
+Each scenario is called with the victim, in a process of its own (case.py), and is registered in SCENARIOS. The victim
+is whichever worker takes the token first; those that replace it find none.
 """
 
 import os
@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import fastmp
 from case import Notes, Victim, finish, fork, helper
+
+import fastmp
 from fastmp.concurrent.futures import ProcessPoolExecutor
 
 TASKS = 12

@@ -73,7 +73,10 @@ def check_prefix(found: list[int], put: int, killed: bool) -> None:
 def producer_dies(make: Callable[[], Any], size: int, victim: Victim) -> None:
     queue = make()
     notes = Notes(2)
-    processes = [victim.start(produce, queue, "victim", size, notes, 0), helper(produce, queue, "other", size, notes, 1)]
+    processes = [
+        victim.start(produce, queue, "victim", size, notes, 0),
+        helper(produce, queue, "other", size, notes, 1),
+    ]
     messages = consume_until_done(queue, size, processes)
     victim.join()
     finish(processes[1])

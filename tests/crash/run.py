@@ -39,7 +39,9 @@ def passages(count: int) -> list[int]:
 class Series:
     """One scenario, at every point that its victim passes."""
 
-    def __init__(self, name: str, scenario: Callable[..., None], is_wanted: Callable[[str], bool], tally: Tally) -> None:
+    def __init__(
+        self, name: str, scenario: Callable[..., None], is_wanted: Callable[[str], bool], tally: Tally
+    ) -> None:
         self.name, self.scenario, self.is_wanted, self.tally = name, scenario, is_wanted, tally
         self.kills = self.missed = self.failed = 0
         self.slowest = 0.0

@@ -3,6 +3,7 @@
 Each scenario is called with the victim, in a process of its own (case.py), and is registered in SCENARIOS.
 """
 
+import contextlib
 import os
 import threading
 import time
@@ -11,8 +12,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import fastmp
 from case import Notes, Victim, die_at, finish, fork, helper, wait_dead
+
+import fastmp
 
 ROUNDS = 20
 #: How long a wait may take that only a killed process's wake-up was missing for.
@@ -290,10 +292,8 @@ def event_waiter_dies(victim: Victim) -> None:
 
 
 def meet(barrier: Any, seconds: float) -> None:
-    try:
+    with contextlib.suppress(threading.BrokenBarrierError):
         barrier.wait(seconds)
-    except threading.BrokenBarrierError:
-        pass
 
 
 def check_barrier(barrier: Any) -> None:
