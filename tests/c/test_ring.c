@@ -190,7 +190,7 @@ consume(struct actor *a, struct fmp_ring *ring)
 {
     uint64_t last[ACTORS] = {0}, value;
     while (fmp_load_relaxed(&a->tally->count) < ACTORS * EACH) {
-        if (!pop_wait(ring, &value, 0) && !fmp_ring_may_pop(ring)) {
+        if (!pop_wait(ring, &value, 0)) {
             check_sleep_ms(1);
             continue;
         }

@@ -135,8 +135,9 @@ def consumer_dies(make: Callable[[], Any], size: int, victim: Victim) -> None:
     survivor = helper(note_all, queue, size, notes, COUNT, quarter)
     producer = helper(late_produce, queue, size, notes)
     victim.join()
-    messages = consume_until_done(queue, size, [consumer, survivor, producer])
-    finish(survivor, producer)
+    finish(survivor)  # before this process takes what is left, or it might take the survivor's share
+    messages = consume_until_done(queue, size, [consumer, producer])
+    finish(producer)
     received = noted(notes, 1) + noted(notes, COUNT) + numbers_of(messages, "main")
     assert len(set(received)) == len(received), f"received twice: {sorted(received)}"
     lost = set(range(COUNT)) - set(received)
