@@ -104,6 +104,9 @@ take_result(struct fmp_crew *crew, struct fmp_message *m)
     struct fmp_task_head head;
     memcpy(&head, m->head, sizeof head);
     enum fmp_result_kind kind = m->tag;
+    if (head.worker != 0 && head.worker <= crew->max_workers) {
+        crew->answers[head.worker - 1] = (struct fmp_answer){.job = head.job, .index = head.index};
+    }
     PyObject *value = fmp_message_decode(crew->results.space, m);
     fmp_crew_answered(crew);
     if (value == NULL) {

@@ -16,6 +16,12 @@
 
 struct fmp_feed;
 
+/* Which task a result was of. */
+struct fmp_answer {
+    uint64_t job;
+    uint32_t index;
+};
+
 struct fmp_crew {
     PyObject_HEAD
     struct fmp_handle tasks_handle, results_handle, shm_handle;
@@ -23,7 +29,8 @@ struct fmp_crew {
     struct fmp_crew_shm *shm;
     unsigned fork_generation; /* a forked copy is not the parent */
     uint32_t max_workers;
-    pid_t *pids; /* of the workers by place, 0: none */
+    pid_t *pids;                /* of the workers by place, 0: none */
+    struct fmp_answer *answers; /* the last one of each worker, by place */
 
     struct fmp_job **jobs; /* by the low 32 bits of the id; strong references */
     uint32_t *job_generations, *free_jobs;

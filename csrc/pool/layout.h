@@ -35,7 +35,7 @@ struct fmp_task_head {
     uint32_t index;       /* which chunk of the job */
     uint32_t function_id; /* never used twice in a pool, so a worker may remember the function */
     uint32_t claim;       /* 1 + index into `claims`, or 0: cannot be cancelled */
-    uint32_t unused;
+    uint32_t worker;      /* in a result: 1 + the place of the worker that sends it */
 };
 
 /* A task that can be cancelled is claimed by one CAS, of the worker that starts it or of the parent that cancels it. */

@@ -3,8 +3,8 @@
  * worker.
  *
  * A task is in one of three places: in its cell (TAKEN by the dead worker), in the worker's line (busy), or its result
- * is in the ring. The results are taken first, so a job that is still waiting for a task found in one of the other two
- * has lost it; found in both, it is told once, as a chunk is only counted once.
+ * is published. A line may be busy still when the result is published; whether it is, is known from the last answer
+ * taken from that worker, or seen in the ring. Found in cell and line, the loss is told once.
  */
 #include "pool/crew.h"
 
@@ -64,6 +64,39 @@ recover_tasks(struct loss *loss, uint32_t id)
     ring->on_dead_ctx = ctx;
 }
 
+static bool
+is_about(const struct fmp_task_head *head, const struct fmp_task_head *task)
+{
+    return head->job == task->job && head->index == task->index;
+}
+
+/* Is the result still in the ring, behind one that a living worker is writing? */
+static bool
+result_is_on_its_way(struct fmp_crew *crew, const struct fmp_task_head *task)
+{
+    struct fmp_ring *ring = &crew->results.ring;
+    uint64_t tail = fmp_load_acquire(&ring->shm->tail);                                      /* A3 of ring.c */
+    for (uint64_t at = fmp_load_acquire(&ring->shm->head); (int64_t)(tail - at) > 0; at++) { /* A3 */
+        const struct fmp_record *record = fmp_ring_peek(ring, at);
+        struct fmp_task_head head;
+        if (record != NULL) {
+            memcpy(&head, record->data, sizeof head);
+            if (is_about(&head, task)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* The worker's line says busy. It is also what a worker leaves that is killed right behind its result. */
+static bool
+has_answered(struct fmp_crew *crew, uint32_t place, const struct fmp_task_head *task)
+{
+    const struct fmp_answer *last = &crew->answers[place];
+    return (last->job == task->job && last->index == task->index) || result_is_on_its_way(crew, task);
+}
+
 Py_ssize_t
 fmp_crew_bury_worker(struct fmp_crew *crew, uint32_t place, PyObject *make_error)
 {
@@ -78,7 +111,9 @@ fmp_crew_bury_worker(struct fmp_crew *crew, uint32_t place, PyObject *make_error
     }
     if (fmp_load_acquire(&line->state) == FMP_WORKER_BUSY) { /* W2: pairs with W1 in worker.c */
         struct fmp_task_head head = {.job = line->job, .index = line->index};
-        tell(&loss, &head);
+        if (!has_answered(crew, place, &head)) {
+            tell(&loss, &head);
+        }
     }
     if (id != 0) {
         recover_tasks(&loss, id);

@@ -18,6 +18,7 @@
 struct worker {
     struct fmp_crew *crew;
     struct fmp_worker_shm *line;
+    uint32_t place;
     struct fmp_wire_writer *writer;
     PyObject *functions; /* {id: callable} */
     uint32_t last_id;
@@ -236,6 +237,7 @@ do_task(struct worker *me, struct fmp_message *m)
 {
     struct fmp_task_head head;
     memcpy(&head, m->head, sizeof head);
+    head.worker = me->place + 1;
     if (FMP_UNLIKELY(is_cancelled(me, head.claim))) {
         fmp_message_discard(me->crew->tasks.space, m);
         return send(me, FMP_RESULT_CANCELLED, &head, Py_None);
@@ -288,6 +290,7 @@ fmp_worker_run(struct fmp_crew *crew, uint32_t place, Py_ssize_t max_tasks, PyOb
     struct worker me = {
         .crew = crew,
         .line = &crew->shm->workers[place],
+        .place = place,
         .writer = fmp_wire_writer_new(),
         .functions = PyDict_New(),
         .wrap_error = wrap_error,

@@ -51,10 +51,12 @@ static int
 open_private(struct fmp_crew *crew, uint32_t workers)
 {
     crew->pids = PyMem_Calloc(workers, sizeof *crew->pids);
+    crew->answers = PyMem_Calloc(workers, sizeof *crew->answers);
     crew->free_claims = PyMem_Calloc(FMP_CREW_DEPTH, sizeof *crew->free_claims);
     crew->functions = PyDict_New();
     crew->deferred = PyList_New(0);
-    if (crew->pids == NULL || crew->free_claims == NULL || crew->functions == NULL || crew->deferred == NULL) {
+    if (crew->pids == NULL || crew->answers == NULL || crew->free_claims == NULL || crew->functions == NULL ||
+        crew->deferred == NULL) {
         PyErr_NoMemory();
         return -1;
     }
@@ -404,6 +406,7 @@ crew_dealloc(PyObject *self)
     PyMem_Free(crew->free_jobs);
     PyMem_Free(crew->free_claims);
     PyMem_Free(crew->pids);
+    PyMem_Free(crew->answers);
     fmp_handle_release(&crew->shm_handle);
     fmp_handle_release(&crew->results_handle);
     fmp_handle_release(&crew->tasks_handle);

@@ -182,6 +182,14 @@ fmp_ring_has_record(struct fmp_ring *ring)
     }
 }
 
+const struct fmp_record *
+fmp_ring_peek(const struct fmp_ring *ring, uint64_t position)
+{
+    struct fmp_cell_shm *cell = cell_of(ring, position);
+    uint64_t full = fmp_cell_state(lap_of(ring, position), FMP_CELL_FULL, 0);
+    return fmp_load_acquire(&cell->state) == full ? &cell->record : NULL; /* A1 */
+}
+
 uint64_t
 fmp_ring_count(const struct fmp_ring *ring)
 {

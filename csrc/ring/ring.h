@@ -98,6 +98,8 @@ bool fmp_ring_may_push(void *ring);
 /* Is a record there to be popped? Clears a dead producer's cell out of the way, for which fmp_ring_may_pop says true.
  */
 bool fmp_ring_has_record(struct fmp_ring *ring);
+/* The record at `position` if it is published and not yet taken, else NULL. To be believed only by the one consumer. */
+const struct fmp_record *fmp_ring_peek(const struct fmp_ring *ring, uint64_t position);
 /* Is the block that was sent at `position` still named by a cell that somebody alive will read? For heap reclamation.
  */
 bool fmp_ring_carries(const struct fmp_ring *ring, uint64_t position);

@@ -22,6 +22,8 @@ TASKS = 12
 WORKERS = 2
 #: Rounds of the same work: the victim may be killed between two, or in the last one.
 ROUNDS = 2
+#: The length of a task that outlasts the time in which a worker's death is noticed.
+SLOW = 0.12
 #: A call that takes longer has hung.
 CALL_SECONDS = 8.0
 
@@ -31,9 +33,9 @@ class Work:
 
     current: ClassVar["Work"]  # a task finds it here: it does not travel
 
-    def __init__(self, victim: Victim, size: int) -> None:
+    def __init__(self, victim: Victim, size: int, slow: float = 0.001) -> None:
         Work.current = self
-        self.victim, self.size = victim, size
+        self.victim, self.size, self.slow = victim, size, slow
         self.notes = Notes(TASKS + 2)
         self.errors: list[str] = []  # not the exceptions: their tracebacks hold the pool
         self._token, self._give = os.pipe()
@@ -85,7 +87,8 @@ class Work:
 def run(item: tuple[int, bytes]) -> tuple[int, bytes]:
     """One task: what comes back is what went."""
     Work.current.notes[item[0]] += 1
-    time.sleep(0.001)  # the other worker gets its share
+    # Each worker gets its share. A slow one is at work still when the victim's end is noticed.
+    time.sleep(0.001 if os.getpid() == Work.current.notes[TASKS] else Work.current.slow)
     return item
 
 
@@ -133,8 +136,8 @@ def check_replaced(pool: Any, dead: int) -> None:
     assert len(pool._pool) == WORKERS
 
 
-def map_worker_dies(size: int, chunksize: int | None, victim: Victim) -> None:
-    work = Work(victim, size)
+def map_worker_dies(size: int, chunksize: int | None, victim: Victim, slow: float = 0.001) -> None:
+    work = Work(victim, size, slow)
     with pool_with_victim(work) as pool:
         time.sleep(0.01)  # the workers sleep already
         for _ in range(ROUNDS):
@@ -145,8 +148,8 @@ def map_worker_dies(size: int, chunksize: int | None, victim: Victim) -> None:
     work.check_end()
 
 
-def apply_async_worker_dies(size: int, victim: Victim) -> None:
-    work = Work(victim, size)
+def apply_async_worker_dies(size: int, victim: Victim, slow: float = 0.001) -> None:
+    work = Work(victim, size, slow)
     called: list[Any] = []
     with pool_with_victim(work) as pool:
         for _ in range(ROUNDS):
@@ -163,8 +166,8 @@ def apply_async_worker_dies(size: int, victim: Victim) -> None:
     assert len(called) == ROUNDS * TASKS - len(work.errors), "a callback is missing, or was called twice"
 
 
-def imap_worker_dies(size: int, method: str, victim: Victim) -> None:
-    work = Work(victim, size)
+def imap_worker_dies(size: int, method: str, victim: Victim, slow: float = 0.001) -> None:
+    work = Work(victim, size, slow)
     with pool_with_victim(work) as pool:
         for _ in range(ROUNDS):
             stream = getattr(pool, method)(run, work.items())
@@ -317,6 +320,9 @@ for _label, _size in (("small", 8), ("5 KB", 5_000)):
     SCENARIOS[f"ProcessPoolExecutor that fails the task, worker, {_label}"] = partial(
         lenient_executor_worker_dies, _size
     )
+SCENARIOS["Pool.map, worker beside a slow one"] = partial(map_worker_dies, 8, 1, slow=SLOW)
+SCENARIOS["Pool.apply_async, worker beside a slow one"] = partial(apply_async_worker_dies, 8, slow=SLOW)
+SCENARIOS["Pool.imap_unordered, worker beside a slow one"] = partial(imap_worker_dies, 8, "imap_unordered", slow=SLOW)
 SCENARIOS["Pool.imap, worker"] = partial(imap_worker_dies, 8, "imap")
 SCENARIOS["Pool, its parent"] = parent_dies
 SCENARIOS["Process, while it forks"] = forker_dies
