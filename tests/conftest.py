@@ -74,6 +74,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves a process, a thread, a descriptor or shared memory."""
     before = snapshot()
     yield
+    request.node.funcargs.clear()  # or what the fixtures have made would still be there
     if request.node.get_closest_marker("leaves") is None:
         left = left_since(before)
         if left:
