@@ -99,6 +99,20 @@ take_claim(struct fmp_crew *crew, struct fmp_job *job, struct fmp_task_head *hea
     }
 }
 
+/* The task that was to be sent was not. */
+static void
+give_back_claim(struct fmp_crew *crew, struct fmp_job *job, struct fmp_task_head *head)
+{
+    fmp_crew_answered(crew);
+    if (job->kind == FMP_JOB_FUTURE) {
+        job->begun = false;
+    }
+    if (head->claim != 0) {
+        crew->free_claims[crew->free_claim_count++] = head->claim;
+        head->claim = job->claim = 0;
+    }
+}
+
 /* The exception that is set becomes the result of this task. */
 static void
 fail(struct fmp_crew *crew, const struct fmp_task_head *head)
@@ -106,8 +120,45 @@ fail(struct fmp_crew *crew, const struct fmp_task_head *head)
     fmp_crew_deliver(crew, head, FMP_RESULT_ERROR, fmp_take_exception());
 }
 
-/* Sends one task: 0; -1 if it could not be pickled or sent, and then the job has been told. There is room: the caller
- * has looked. */
+/* An encoded task as a feed: NULL with an exception. */
+static struct fmp_feed *
+feed_encoded(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, const struct fmp_task_head *head,
+             struct fmp_wire_writer *w)
+{
+    struct fmp_message m;
+    if (fmp_message_prepare(crew->tasks.space, &m, kind, w) != 0) {
+        return NULL;
+    }
+    struct fmp_feed *feed = feed_new(job, kind, head, NULL);
+    if (feed == NULL) {
+        fmp_message_discard(crew->tasks.space, &m);
+        return NULL;
+    }
+    feed->task = m;
+    return feed;
+}
+
+/* A task that found no room is the next to be sent. */
+static int
+put_first(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, const struct fmp_task_head *head,
+          struct fmp_wire_writer *w)
+{
+    struct fmp_feed *feed = feed_encoded(crew, job, kind, head, w);
+    if (feed == NULL) {
+        return -1;
+    }
+    feed->next = crew->feeds;
+    if (crew->feeds == NULL) {
+        crew->feeds_end = &feed->next;
+    }
+    crew->feeds = feed;
+    return 0;
+}
+
+/* Sends one task: 0; -1 if it could not be pickled or sent, and then the job has been told; -EAGAIN if it is kept,
+ * because there is no room. That may be although few tasks are on their way: a worker that is stopped just when it has
+ * taken a task holds its cell, and the others may go once round the ring meanwhile. Its result, or its end, makes
+ * room. */
 static int
 send_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, struct fmp_task_head *head,
           PyObject *payload)
@@ -118,19 +169,20 @@ send_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, s
     if (rc == 0) {
         take_claim(crew, job, head);
         rc = fmp_message_send(&crew->tasks, kind, head, w);
-        if (rc == -EAGAIN) {
-            PyErr_SetString(PyExc_RuntimeError, "fastmp's task ring is full, which it cannot be");
-        }
+    }
+    if (rc != 0) {
+        give_back_claim(crew, job, head);
+    }
+    if (rc == -EAGAIN && put_first(crew, job, kind, head, w) < 0) {
+        rc = -1;
     }
     if (w != NULL) {
         fmp_wire_writer_free(w);
     }
-    if (rc != 0) {
-        fmp_crew_answered(crew);
+    if (rc != 0 && rc != -EAGAIN) {
         fail(crew, head);
-        return -1;
     }
-    return 0;
+    return rc;
 }
 
 /* Keeps one task, pickled now, for later. */
@@ -138,27 +190,17 @@ static int
 keep_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, const struct fmp_task_head *head,
           PyObject *payload)
 {
-    struct fmp_message m;
     struct fmp_wire_writer *w = fmp_wire_writer_new();
     if (w == NULL) {
         return -1;
     }
-    int rc = fmp_wire_encode(w, payload);
-    if (rc == 0) {
-        rc = fmp_message_prepare(crew->tasks.space, &m, kind, w);
-    }
+    struct fmp_feed *feed = fmp_wire_encode(w, payload) == 0 ? feed_encoded(crew, job, kind, head, w) : NULL;
     fmp_wire_writer_free(w);
-    if (rc != 0) {
-        fail(crew, head);
-        return 0;
-    }
-    struct fmp_feed *feed = feed_new(job, kind, head, NULL);
     if (feed == NULL) {
-        fmp_message_discard(crew->tasks.space, &m);
-        return -1;
+        fail(crew, head);
+    } else {
+        append(crew, feed);
     }
-    feed->task = m;
-    append(crew, feed);
     return 0;
 }
 
@@ -200,7 +242,7 @@ fmp_crew_submit(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, 
         return -1;
     }
     if (crew->feeds == NULL && crew->in_flight < FMP_CREW_DEPTH) {
-        (void)send_task(crew, job, kind, &head, payload); /* the job has been told of a failure */
+        (void)send_task(crew, job, kind, &head, payload); /* kept, or the job has been told of a failure */
         rc = 0;
     } else {
         rc = keep_task(crew, job, kind, &head, payload);
@@ -246,7 +288,8 @@ was_cancelled(struct fmp_crew *crew, struct fmp_feed *feed)
     return true;
 }
 
-static int
+/* As the two below: false if there is no room, and the task waits. */
+static bool
 feed_prepared(struct fmp_crew *crew, struct fmp_feed *feed)
 {
     if (!was_cancelled(crew, feed)) {
@@ -255,18 +298,23 @@ feed_prepared(struct fmp_crew *crew, struct fmp_feed *feed)
         memcpy(feed->task.head, &feed->head, sizeof feed->head);
         int rc = fmp_message_push(&crew->tasks, &feed->task);
         if (rc != 0) {
-            fmp_crew_answered(crew);
+            give_back_claim(crew, feed->job, &feed->head);
+        }
+        if (rc == -EAGAIN) {
+            return false;
+        }
+        if (rc != 0) {
             fmp_message_discard(crew->tasks.space, &feed->task);
             fmp_py_raise(rc, NULL);
             fail(crew, &feed->head);
         }
     }
     drop_first(crew);
-    return 0;
+    return true;
 }
 
 /* The next chunk of a list or tuple. The position moves before Python code can run. */
-static int
+static bool
 feed_chunk(struct fmp_crew *crew, struct fmp_feed *feed)
 {
     Py_ssize_t size = PySequence_Fast_GET_SIZE(feed->source), length = feed->job->length;
@@ -285,6 +333,7 @@ feed_chunk(struct fmp_crew *crew, struct fmp_feed *feed)
     } else {
         payload = PySequence_GetSlice(feed->source, start, start + chunk < length ? start + chunk : length);
     }
+    bool room = true;
     Py_INCREF(job);
     if (feed->position >= length) {
         drop_first(crew);
@@ -292,11 +341,11 @@ feed_chunk(struct fmp_crew *crew, struct fmp_feed *feed)
     if (payload == NULL) {
         fail(crew, &head);
     } else {
-        (void)send_task(crew, job, kind, &head, payload);
+        room = send_task(crew, job, kind, &head, payload) != -EAGAIN;
         Py_DECREF(payload);
     }
     Py_DECREF(job);
-    return 0;
+    return room;
 }
 
 /* The input of a stream has ended: the number of results is known. */
@@ -313,7 +362,7 @@ end_stream(struct fmp_crew *crew, struct fmp_job *job, Py_ssize_t length)
 
 /* The next item of an iterator, which may run any Python code; an exception of the iterator is the stream's last
  * result. */
-static int
+static bool
 feed_item(struct fmp_crew *crew, struct fmp_feed *feed)
 {
     struct fmp_task_head head = feed->head;
@@ -322,8 +371,9 @@ feed_item(struct fmp_crew *crew, struct fmp_feed *feed)
     enum fmp_task_kind kind = feed->kind;
     head.index = (uint32_t)feed->position++;
     PyObject *item = PyIter_Next(source);
+    bool room = true;
     if (item != NULL) {
-        (void)send_task(crew, job, kind, &head, item);
+        room = send_task(crew, job, kind, &head, item) != -EAGAIN;
         Py_DECREF(item);
     } else if (crew->feeds == feed) {
         bool failed = PyErr_Occurred() != NULL;
@@ -335,20 +385,21 @@ feed_item(struct fmp_crew *crew, struct fmp_feed *feed)
     }
     Py_DECREF(source);
     Py_DECREF(job);
-    return 0;
+    return room;
 }
 
 int
 fmp_crew_feed(struct fmp_crew *crew)
 {
-    while (crew->feeds != NULL && crew->in_flight < FMP_CREW_DEPTH) {
+    bool room = true;
+    while (room && crew->feeds != NULL && crew->in_flight < FMP_CREW_DEPTH) {
         struct fmp_feed *feed = crew->feeds;
         if (feed->source == NULL) {
-            feed_prepared(crew, feed);
+            room = feed_prepared(crew, feed);
         } else if (feed->job->kind == FMP_JOB_STREAM) {
-            feed_item(crew, feed);
+            room = feed_item(crew, feed);
         } else {
-            feed_chunk(crew, feed);
+            room = feed_chunk(crew, feed);
         }
     }
     return 0;

@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from multiprocessing.pool import MaybeEncodingError, RemoteTraceback
+from operator import neg
 
 import pytest
 
@@ -43,6 +44,14 @@ def fail_on_three(x):
     if x == 3:
         raise KeyError(x)
     return x
+
+
+def stop_and_go(pid, end):
+    while time.monotonic() < end:
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.01)
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.003)
 
 
 def die(signum):
@@ -262,6 +271,28 @@ def test_random_kills_never_hang():
             assert outcome(result) in ([x * x for x in range(2000)], victim)
         assert pool.map(square, range(100)) == [x * x for x in range(100)]
     pool.join()
+
+
+@pytest.mark.parametrize("call", ["map", "imap", "apply_async"])
+def test_a_worker_stopped_at_any_moment_only_delays(pool, call):
+    """One that is stopped when it has just taken a task holds its place in the ring; the other goes round and round."""
+    expected = [-number for number in range(2000)]
+    pool.map(neg, expected, chunksize=1)
+    pid = pool._pool[0].pid
+    end = time.monotonic() + 2
+    stopper = multiprocessing.get_context("fork").Process(target=stop_and_go, args=(pid, end))
+    stopper.start()
+    try:
+        while time.monotonic() < end:
+            if call == "map":
+                assert pool.map(neg, range(2000), chunksize=1) == expected
+            elif call == "imap":
+                assert list(pool.imap(neg, range(2000))) == expected
+            else:
+                assert [r.get() for r in [pool.apply_async(neg, (n,)) for n in range(2000)]] == expected
+    finally:
+        stopper.join()
+    assert stopper.exitcode == 0
 
 
 def test_idle_worker_killed(pool):
