@@ -4,6 +4,7 @@ Called by: run.py. The case's process has a session of its own, so that nothing 
 limit. It is forked from the runner, which has imported fastmp but made no object: each case has its own shared memory.
 """
 
+import ctypes
 import faulthandler
 import gc
 import json
@@ -29,6 +30,8 @@ CASE_SECONDS = 15.0
 SURVIVAL_SECONDS = 4.0
 #: How soon what the dead held must be given back.
 SETTLE_SECONDS = 3.0
+
+PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
 
 fork = fastmp.get_context("fork")
 
@@ -206,40 +209,56 @@ def _group_is_gone(group: int) -> bool:
     return False
 
 
+def _reap_all() -> None:
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0] != 0:
+            pass
+
+
 def _leftovers(group: int, patience: float = 2.0) -> bool:
     """Whether a process of the case outlives it; all are killed."""
     deadline = time.monotonic() + patience
+    left = False
+    _reap_all()
     while not _group_is_gone(group):
         if time.monotonic() > deadline:
+            left = True
             with suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
-            return True
-        time.sleep(0.005)
-    return False
+        time.sleep(0.002)
+        _reap_all()
+    return left
 
 
-def _read_outcome(read_end: int) -> Outcome | None:
+def adopt_orphans() -> None:
+    """From now on orphans of the cases are children of this process, which reaps them."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def _read_outcome(read_end: int, seconds: float) -> Outcome | None:
     """What the case has written; None if it has not within its time, or died."""
     poller = select.poll()
     poller.register(read_end, select.POLLIN)
-    data = os.read(read_end, 1 << 16) if poller.poll(CASE_SECONDS * 1000) else b""
+    data = os.read(read_end, 1 << 16) if poller.poll(seconds * 1000) else b""
     return Outcome(**json.loads(data)) if data else None
 
 
-def run_case(scenario: Callable[[Victim], None], point: str | None, nth: int) -> Outcome:
-    """Play the scenario in a new process."""
+def run_case(
+    scenario: Callable[[Victim], None], point: str | None, nth: int, seconds: float = CASE_SECONDS
+) -> Outcome:
+    """Play the scenario in a new process, for at most so many seconds."""
     read_end, write_end = os.pipe()
     with tempfile.TemporaryFile() as errors:
         pid = os.fork()
         if pid == 0:
             _be_case(write_end, errors.fileno(), scenario, point, nth)
         os.close(write_end)
-        outcome = _read_outcome(read_end)
+        outcome = _read_outcome(read_end, seconds)
         os.close(read_end)
         if outcome is None:
-            outcome = Outcome(error=f"hangs, or died: no outcome within {CASE_SECONDS:.0f} s\n")
+            outcome = Outcome(error=f"hangs, or died: no outcome within {seconds:.0f} s\n")
             _kill_group(pid)
-        os.waitpid(pid, 0)
         if _leftovers(pid) and not outcome.error:
             outcome.error = "a process was left behind"
         if outcome.error:

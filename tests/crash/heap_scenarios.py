@@ -63,6 +63,8 @@ def cooler_dies(victim: Victim) -> None:
     churn()
 
 
+cooler_dies.only = "heap:cold"  # type: ignore[attr-defined]
+
 SCENARIOS: dict[str, Callable[[Victim], None]] = {
     "Heap, who makes and drops": churner_dies,
     "Heap, who gives pages back": cooler_dies,
