@@ -244,9 +244,7 @@ def _read_outcome(read_end: int, seconds: float) -> Outcome | None:
     return Outcome(**json.loads(data)) if data else None
 
 
-def run_case(
-    scenario: Callable[[Victim], None], point: str | None, nth: int, seconds: float = CASE_SECONDS
-) -> Outcome:
+def run_case(scenario: Callable[[Victim], None], point: str | None, nth: int, seconds: float = CASE_SECONDS) -> Outcome:
     """Play the scenario in a new process, for at most so many seconds."""
     read_end, write_end = os.pipe()
     with tempfile.TemporaryFile() as errors:

@@ -311,6 +311,8 @@ def forker_dies(victim: Victim) -> None:
 
 
 SCENARIOS: dict[str, Callable[[Victim], None]] = {}
+#: Scenarios that take long are played at the points for which they are made.
+ONLY: dict[str, tuple[str, ...]] = {}
 for _label, _size in (("small", 8), ("5 KB", 5_000)):
     SCENARIOS[f"Pool.map, chunks of 1, worker, {_label}"] = partial(map_worker_dies, _size, 1)
     SCENARIOS[f"Pool.map, worker, {_label}"] = partial(map_worker_dies, _size, None)
@@ -320,9 +322,13 @@ for _label, _size in (("small", 8), ("5 KB", 5_000)):
     SCENARIOS[f"ProcessPoolExecutor that fails the task, worker, {_label}"] = partial(
         lenient_executor_worker_dies, _size
     )
-SCENARIOS["Pool.map, worker beside a slow one"] = partial(map_worker_dies, 8, 1, slow=SLOW)
-SCENARIOS["Pool.apply_async, worker beside a slow one"] = partial(apply_async_worker_dies, 8, slow=SLOW)
-SCENARIOS["Pool.imap_unordered, worker beside a slow one"] = partial(imap_worker_dies, 8, "imap_unordered", slow=SLOW)
+for _name, _scenario in (
+    ("map", partial(map_worker_dies, 8, 1, slow=SLOW)),
+    ("apply_async", partial(apply_async_worker_dies, 8, slow=SLOW)),
+    ("imap_unordered", partial(imap_worker_dies, 8, "imap_unordered", slow=SLOW)),
+):
+    SCENARIOS[f"Pool.{_name}, worker beside a slow one"] = _scenario
+    ONLY[f"Pool.{_name}, worker beside a slow one"] = ("ring:published", "ring:taken", "worker:")
 SCENARIOS["Pool.imap, worker"] = partial(imap_worker_dies, 8, "imap")
 SCENARIOS["Pool, its parent"] = parent_dies
 SCENARIOS["Process, while it forks"] = forker_dies

@@ -10,7 +10,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import build
@@ -48,7 +48,6 @@ class Series:
         self.slowest = 0.0
         self.points: dict[str, int] = {}  # passages of each
         self.todo: list[tuple[str, int]] = []
-        self.only = getattr(scenario, "only", "")  # what it is made for, where the rest would take long
 
     def play(self) -> None:
         """Find the points, kill at each, print the line."""
@@ -73,7 +72,7 @@ class Series:
     def note_points(self, passed: dict[str, int]) -> None:
         """A point not seen before is on the way of some runs only; it is tried too."""
         for point, count in sorted(passed.items()):
-            if point not in self.points and self.is_wanted(point) and point.startswith(self.only):
+            if point not in self.points and self.is_wanted(point):
                 self.points[point] = count
                 self.todo += [(point, nth) for nth in passages(count)]
 
@@ -124,15 +123,17 @@ def check_complete(tally: Tally, points: Callable[[str], bool]) -> None:
             tally.fail(point, f"no scenario passes {point}")
 
 
-def all_scenarios() -> dict[str, Callable[..., None]]:
-    """By name, in the order in which they are played."""
+def all_series(points: Callable[[str], bool], tally: Tally) -> Iterator[Series]:
+    """In the order in which they are played."""
     import heap_scenarios
     import pool_scenarios
     import queue_scenarios
     import sync_scenarios
 
-    modules = (queue_scenarios, sync_scenarios, heap_scenarios, pool_scenarios)
-    return {name: scenario for module in modules for name, scenario in module.SCENARIOS.items()}
+    for module in (queue_scenarios, sync_scenarios, heap_scenarios, pool_scenarios):
+        for name, scenario in module.SCENARIOS.items():
+            only = getattr(module, "ONLY", {}).get(name, ("",))
+            yield Series(name, scenario, lambda point, only=only: points(point) and point.startswith(only), tally)
 
 
 def play_all(arguments: argparse.Namespace) -> int:
@@ -146,9 +147,9 @@ def play_all(arguments: argparse.Namespace) -> int:
 
     adopt_orphans()
     tally = Tally()
-    for name, scenario in all_scenarios().items():
-        if not words or any(word.lower() in name.lower() for word in words):
-            Series(name, scenario, wanted_point, tally).play()
+    for series in all_series(wanted_point, tally):
+        if not words or any(word.lower() in series.name.lower() for word in words):
+            series.play()
     if arguments.point is None:
         play_rounds(words, arguments.seed, tally)
     if not words:

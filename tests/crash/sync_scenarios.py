@@ -163,6 +163,7 @@ def healer_dies(victim: Victim) -> None:
 
     first = helper(wait_and_die)
     victim.start(release)
+    notes.wait_for(0, 1)
     wait_dead(first.pid)
     notes[0] = 2
     victim.join()
