@@ -19,7 +19,14 @@ from benchmarks import report, runner, targets  # noqa: E402
 from benchmarks.backends import Backend, CannotMeasureError  # noqa: E402
 from benchmarks.measure import ROWS, TIME, Row, Watch, WrongResultError  # noqa: E402
 
-SMALL = {"queue_idle_cpu": 1, "queue_bytes_64k": 20, "pipe_bytes_1M": 3, "ndarray_64MB_queue": 1}
+SMALL = {
+    "queue_idle_cpu": 1,
+    "queue_bytes_64k": 20,
+    "pipe_bytes_1M": 3,
+    "ndarray_64MB_queue": 1,
+    "pool_startup_shutdown": 2,
+    "process_start_join": 4,
+}
 LIMIT = 20.0
 
 
