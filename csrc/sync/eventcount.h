@@ -7,8 +7,9 @@
  * tests/model/eventcount.pml:
  * - count is the number registered in generation gen, never too low; what killed waiters leave behind is healed by the
  * next notifier;
- * - no sleep is longer than FMP_RECHECK_NS, so a wake-up lost to a killed process is only late.
- * The system's wait and wake can be replaced (fmp_ec_os) so that a test can fake them.
+ * - no sleep is longer than the re-check period (FMP_RECHECK_NS, up to 8 times that for who has slept whole periods),
+ * so a wake-up lost to a killed process is only late. The system's wait and wake can be replaced (fmp_ec_os) so that a
+ * test can fake them.
  */
 #ifndef FMP_SYNC_EVENTCOUNT_H
 #define FMP_SYNC_EVENTCOUNT_H
@@ -19,6 +20,10 @@
  * second. */
 #define FMP_RECHECK_NS (128 * FMP_NS_PER_MS)
 
+/* A waiter that has slept for a whole period sleeps twice as long, up to 8 times: 1 look a second. Whoever is woken
+ * begins anew, so this delays only a wake-up that was lost to a killed process. */
+#define FMP_IDLE_MAX 3
+
 struct fmp_ec_shm {
     _Atomic uint64_t word;
 };
@@ -26,7 +31,7 @@ struct fmp_ec_shm {
 /* A waiter's own, adaptive spin budget; zeroed memory is a fine start. One per place that waits, in private memory. */
 struct fmp_spin {
     uint16_t failures; /* waits in a row in which spinning was in vain */
-    bool idle;         /* this wait has slept for a whole slice: the next look comes without spinning */
+    uint8_t idle;      /* whole periods slept in a row, up to FMP_IDLE_MAX: then no spinning, and a longer sleep */
 };
 
 struct fmp_ec_os {
@@ -39,7 +44,7 @@ extern struct fmp_ec_os fmp_ec_os;
 typedef bool (*fmp_ec_ready_fn)(void *ctx);
 
 /*
- * Waits until `ready(ctx)`: spins a little, then sleeps once, at most until `deadline_ns` or for FMP_RECHECK_NS.
+ * Waits until `ready(ctx)`: spins a little, then sleeps once, at most until `deadline_ns` or for the re-check period.
  * 0 ready; -ETIMEDOUT the deadline is over; -EINTR a signal came or the re-check period is over: look at your signals,
  * call again.
  */

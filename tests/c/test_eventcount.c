@@ -46,6 +46,7 @@ await(struct shared *s, uint64_t deadline_ns)
 
 static struct shared *faked;
 static int fake_wait_result, waits, wakes, woken_by_wake;
+static uint64_t longest_ns = FMP_RECHECK_NS, slept_until_ns;
 
 static int
 fake_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t deadline_ns)
@@ -53,7 +54,8 @@ fake_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t deadline_ns)
     waits++;
     CHECK_EQ(*word, expected); /* the half that holds the sequence */
     CHECK_EQ(registered(faked), 1);
-    CHECK(deadline_ns <= sys_now_ns() + FMP_RECHECK_NS);
+    CHECK(deadline_ns <= sys_now_ns() + longest_ns);
+    slept_until_ns = deadline_ns;
     return fake_wait_result;
 }
 
@@ -107,12 +109,32 @@ test_one_sleep_per_call(void)
     CHECK_EQ(waits, 1);
     CHECK_EQ(registered(s), 0);
     fake_wait_result = -EINTR;
+    longest_ns = 2 * FMP_RECHECK_NS;
     CHECK_EQ(fmp_ec_await(&s->ec, is_true, s, FMP_NEVER, &spin), -EINTR);
     CHECK_EQ(waits, 2);
     CHECK_EQ(registered(s), 0);
     CHECK_EQ(spin.failures, 1); /* after a whole slice of sleep there is no more spinning */
     CHECK_EQ(fmp_ec_await(&s->ec, is_true, s, FMP_NEVER, &spin), -EINTR);
     CHECK_EQ(spin.failures, 2); /* but after a wake-up */
+}
+
+static void
+test_who_sleeps_for_whole_periods_sleeps_longer(void)
+{
+    struct shared *s = open_faked(-ETIMEDOUT, 0);
+    struct fmp_spin spin = {0};
+    longest_ns = FMP_RECHECK_NS << FMP_IDLE_MAX;
+    for (int i = 0; i < 10; i++) {
+        uint64_t before_ns = sys_now_ns();
+        CHECK_EQ(fmp_ec_await(&s->ec, is_true, s, FMP_NEVER, &spin), -EINTR);
+        CHECK(slept_until_ns >= before_ns + (FMP_RECHECK_NS << (i < FMP_IDLE_MAX ? i : FMP_IDLE_MAX)));
+    }
+    CHECK_EQ(spin.failures, 1);
+    fake_wait_result = 0;
+    CHECK_EQ(fmp_ec_await(&s->ec, is_true, s, FMP_NEVER, &spin), -EINTR);
+    longest_ns = FMP_RECHECK_NS; /* woken: as at first */
+    CHECK_EQ(fmp_ec_await(&s->ec, is_true, s, FMP_NEVER, &spin), -EINTR);
+    CHECK_EQ(spin.failures, 2);
 }
 
 static void
@@ -361,6 +383,7 @@ main(int argc, char **argv)
     RUN(test_a_true_condition_costs_nothing);
     RUN(test_a_deadline_of_zero_looks_once);
     RUN(test_one_sleep_per_call);
+    RUN(test_who_sleeps_for_whole_periods_sleeps_longer);
     RUN(test_the_deadline_ends_it);
     RUN(test_nobody_waits_nobody_is_woken);
     RUN(test_a_sleeper_stays_counted);
