@@ -182,6 +182,7 @@ def play(scenario: Callable[[Victim], None], point: str | None, nth: int) -> Out
 
 def _be_case(write_end: int, errors: int, scenario: Callable[[Victim], None], point: str | None, nth: int) -> None:
     os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the runner's own is not the case's
     os.dup2(errors, 2)
     faulthandler.register(signal.SIGUSR1, file=errors)
     warnings.simplefilter("always")
@@ -252,8 +253,13 @@ def run_case(scenario: Callable[[Victim], None], point: str | None, nth: int, se
         if pid == 0:
             _be_case(write_end, errors.fileno(), scenario, point, nth)
         os.close(write_end)
-        outcome = _read_outcome(read_end, seconds)
-        os.close(read_end)
+        try:
+            outcome = _read_outcome(read_end, seconds)
+        except BaseException:  # the runner is told to end: so is the case
+            _kill_group(pid)
+            raise
+        finally:
+            os.close(read_end)
         if outcome is None:
             outcome = Outcome(error=f"hangs, or died: no outcome within {seconds:.0f} s\n")
             _kill_group(pid)

@@ -7,6 +7,7 @@ point. A point of the sources that no victim has died at is a failure too. Ends 
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -166,6 +167,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the random rounds")
     parser.add_argument("--built", type=Path, help="a folder with a package that is built already")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left behind then either
     with tempfile.TemporaryDirectory(prefix="fastmp-crash-") as folder:
         if arguments.built is None:
             build.build(Path(folder))

@@ -18,7 +18,7 @@ import fastmp
 
 ROUNDS = 20
 #: How long a wait may take that only a killed process's wake-up was missing for.
-SOON = 1.0
+SOON = 1.5
 #: After so long a waiter no longer spins.
 ASLEEP = 0.02
 
@@ -152,6 +152,7 @@ def healer_dies(victim: Victim) -> None:
     semaphore, notes = fork.Semaphore(0), Notes(3)
 
     def wait_and_die() -> None:
+        notes.wait_for(0, 1)  # a process started later would reap this one
         die_at("eventcount:registered")
         semaphore.acquire()
 
@@ -163,7 +164,6 @@ def healer_dies(victim: Victim) -> None:
 
     first = helper(wait_and_die)
     victim.start(release)
-    notes.wait_for(0, 1)
     wait_dead(first.pid)
     notes[0] = 2
     victim.join()
