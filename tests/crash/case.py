@@ -125,7 +125,8 @@ def finish(*processes: Any, seconds: float = SURVIVAL_SECONDS, code: int = 0) ->
 
 def wait_dead(pid: int) -> None:
     """Until the process is a zombie; it is not reaped, as its parent would clear up after it then."""
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    with suppress(ChildProcessError):  # on a busy machine it may have died, and been reaped, before its time
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
 # ---- what is left afterwards ----
