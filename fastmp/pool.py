@@ -191,6 +191,7 @@ class Pool:
         self._places: dict[int, Any] = {}  # place in the crew: process
         self._failed_starts = 0
         self._lock = threading.RLock()
+        self._ended = threading.Event()  # no worker is started any more
         self._helper: threading.Thread | None = None
         self._crew = _core.Crew(self._processes)
         me = weakref.ref(self)
@@ -206,7 +207,10 @@ class Pool:
             raise
         self._state = RUN
         self._terminate = util.Finalize(
-            self, Pool._terminate_pool, args=(self._crew, self._pool, self._places), exitpriority=15
+            self,
+            Pool._terminate_pool,
+            args=(self._crew, self._pool, self._places, self._lock, self._ended),
+            exitpriority=15,
         )
         if maxtasksperchild is not None:
             self._start_helper()  # workers must be replaced also while nobody waits
@@ -383,7 +387,7 @@ class Pool:
             for place, process in list(self._places.items()):
                 if process.exitcode is not None:
                     self._bury_worker(place, process)
-            if self._state == RUN or (self._state == CLOSE and self._crew.jobs):
+            if not self._ended.is_set() and (self._state == RUN or (self._state == CLOSE and self._crew.jobs)):
                 self._repopulate_pool()
 
     def _bury_worker(self, place: int, process: Any) -> None:
@@ -454,8 +458,12 @@ class Pool:
         self._crew.poke()
 
     @classmethod
-    def _terminate_pool(cls, crew: _core.Crew, pool: list[Any], places: dict[int, Any]) -> None:
+    def _terminate_pool(
+        cls, crew: _core.Crew, pool: list[Any], places: dict[int, Any], lock: threading.RLock, ended: threading.Event
+    ) -> None:
         """Also run at exit, when the pool may be gone already."""
+        with lock:  # the helper may be about to replace a worker
+            ended.set()
         for process in pool:
             if process.exitcode is None:
                 process.terminate()
