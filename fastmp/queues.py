@@ -65,7 +65,7 @@ class _Base(_core.Queue):
 
     def __reduce__(self) -> NoReturn:
         _context.assert_spawning(self)
-        raise NotImplementedError(f"{type(self).__name__} objects reach forked children only")
+        raise RuntimeError(f"{type(self).__name__} objects reach forked children only")
 
     def _put_failed(self, error: BaseException, obj: object) -> None:
         raise error
