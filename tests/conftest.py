@@ -27,6 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "time_limit(seconds): another limit than the usual one")
     config.addinivalue_line("markers", "leaves(reason): the look at leftovers is not for this test")
     config.stash[watchdog_key] = Watchdog()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored below nohup and in the background
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")  # a test that eats all memory is ended before anybody else
     if not faulthandler.is_enabled():
