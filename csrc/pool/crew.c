@@ -1,6 +1,7 @@
 /* The parent's half of a pool: jobs, pumping, waiting, lost tasks; see crew.h. */
 #include "pool/crew.h"
 
+#include <limits.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -116,12 +117,13 @@ take_result(struct fmp_crew *crew, struct fmp_message *m)
     fmp_crew_deliver(crew, &head, kind, value);
 }
 
-int
-fmp_crew_pump(struct fmp_crew *crew)
+/* Takes up to `most` results, sending what waits in between. */
+static int
+pump(struct fmp_crew *crew, unsigned most)
 {
     struct fmp_message m;
     crew->pumps++;
-    for (unsigned n = 0;; n++) {
+    for (unsigned n = 0; n < most; n++) {
         int rc = fmp_message_pop(&crew->results, &m);
         if (rc == 0) {
             take_result(crew, &m);
@@ -135,10 +137,23 @@ fmp_crew_pump(struct fmp_crew *crew)
         if (rc != 0) {
             return 0;
         }
-        if (n % 4096 == 4095 && PyErr_CheckSignals() < 0) {
+        if (n % 512 == 511 && PyErr_CheckSignals() < 0) {
             return -1;
         }
     }
+    return 0;
+}
+
+int
+fmp_crew_pump(struct fmp_crew *crew)
+{
+    return pump(crew, UINT_MAX);
+}
+
+int
+fmp_crew_pump_some(struct fmp_crew *crew)
+{
+    return pump(crew, FMP_CREW_DEPTH);
 }
 
 /* ---- waiting ---- */
@@ -205,7 +220,7 @@ fmp_crew_wait(struct fmp_crew *crew, struct fmp_job *job, uint64_t deadline_ns)
     uint64_t at_start = crew->pokes;
     for (;;) {
         uint64_t pokes = crew->pokes;
-        if (fmp_crew_pump(crew) < 0) {
+        if (fmp_crew_pump_some(crew) < 0) {
             return FMP_PY_ERROR;
         }
         if (job != NULL ? job->done : crew->pokes != at_start) {

@@ -65,6 +65,8 @@ struct fmp_job *fmp_crew_job(struct fmp_crew *crew, uint64_t id);
 void fmp_crew_forget_job(struct fmp_crew *crew, uint64_t id);
 /* Takes all results there are and sends what waits. 0, or -1 with an exception set (of a task iterator, a signal). */
 int fmp_crew_pump(struct fmp_crew *crew);
+/* The same, but no more than the rings hold at once: workers that keep up must not keep a waiter from what is there. */
+int fmp_crew_pump_some(struct fmp_crew *crew);
 /* Waits until the job is done (NULL: until anything happens), pumping. FMP_PY_READY, _TIMEOUT, _ERROR. */
 int fmp_crew_wait(struct fmp_crew *crew, struct fmp_job *job, uint64_t deadline_ns);
 /* A task that was sent has been answered, or never will be. (After fail_all answers may still come that nobody counts.)

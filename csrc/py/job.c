@@ -215,7 +215,7 @@ await_next(struct fmp_job *job, uint64_t deadline_ns, PyObject **item)
         }
         /* What came in the meantime was delivered by the pump inside the wait, so look again before saying timeout. */
         Py_ssize_t arrived = job->arrived, length = job->length;
-        if (fmp_crew_pump(job->crew) < 0) {
+        if (fmp_crew_pump_some(job->crew) < 0) {
             return -1;
         }
         if (arrived != job->arrived || length != job->length) {
