@@ -20,7 +20,6 @@ static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must be lock-free to 
 #define fmp_store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
 #define fmp_store_seq_cst(p, v) atomic_store_explicit((p), (v), memory_order_seq_cst)
 
-#define fmp_exchange_acquire(p, v) atomic_exchange_explicit((p), (v), memory_order_acquire)
 #define fmp_exchange_release(p, v) atomic_exchange_explicit((p), (v), memory_order_release)
 #define fmp_exchange_acq_rel(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
 

@@ -66,7 +66,7 @@ def _wrap_error(error: BaseException) -> Any:
 
 
 def _wrap_unpicklable(error: BaseException, value: object) -> Any:
-    return _standard._ExceptionWithTraceback(error, error.__traceback__)
+    return _wrap_error(error)
 
 
 def _work(
