@@ -21,6 +21,7 @@ from ._jupyter import load_ipython_extension, unload_ipython_extension
 from .context import _default_context
 
 if TYPE_CHECKING:
+    from ._atomic import atomic
     from .concurrent.futures.process import ProcessPoolExecutor
 
 __version__ = "0.1.0"
@@ -68,6 +69,7 @@ __all__ += [  # fastmp's own
     "OwnerDied",
     "ProcessPoolExecutor",
     "WorkerDied",
+    "atomic",
     "install",
     "installed",
     "load_ipython_extension",
@@ -114,9 +116,15 @@ set_forkserver_preload = _default_context.set_forkserver_preload
 set_start_method = _default_context.set_start_method
 
 
-def __getattr__(name: str) -> Any:
-    if name == "ProcessPoolExecutor":
-        from .concurrent.futures.process import ProcessPoolExecutor
+_LATE = {  # what imports more than a program without it should pay for
+    "ProcessPoolExecutor": ".concurrent.futures.process",
+    "atomic": "._atomic",
+}
 
-        return ProcessPoolExecutor
+
+def __getattr__(name: str) -> Any:
+    if name in _LATE:
+        from importlib import import_module
+
+        return getattr(import_module(_LATE[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,8 +6,8 @@ The flow of one access: `Value.value` → `csrc/py/value.c` (take the lock, one 
 standard ones.
 
 Memory comes from a `_core.ValueBlock`: forked processes see the same bytes, which live until the last process has let
-go of them. A raw value is an ordinary ctypes object. Beyond the standard library: the atomic operations of an integer
-`Synchronized`, and the buffer of a `SynchronizedArray`.
+go of them. A raw value is an ordinary ctypes object. Beyond the standard library: atomic operations (`fastmp._atomic`),
+and the buffer of a `SynchronizedArray`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from . import _core
+from ._atomic import atomic
 
 __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
 
@@ -144,6 +145,10 @@ class SynchronizedBase(_core.Shared, _std_base):  # type: ignore[type-arg]
         _std_base.__init__(self, obj, lock)
         _core.Shared.__init__(self, obj, lock, *_place(obj))
 
+    def atomic(self, *path: int | str) -> _core.Atomic:
+        """Return the atomic operations on an item or a field: `fastmp.atomic(self, *path)`."""
+        return atomic(self, *path)
+
     def __reduce__(self) -> tuple[Any, ...]:
         assert_spawning(self)
         return synchronized, (self.get_obj(), self.get_lock())
@@ -152,9 +157,9 @@ class SynchronizedBase(_core.Shared, _std_base):  # type: ignore[type-arg]
 class Synchronized(_core.SharedValue, SynchronizedBase, _std.Synchronized):  # type: ignore[type-arg]
     """A simple C value: `value` is read and written under the lock.
 
-    An integer also has the atomic operations `fetch_add(n)`, `exchange(x)` and `compare_exchange(expected, desired)`,
-    which take no lock and are exact in any number of processes. A `value += 1` under the lock is not atomic against
-    them.
+    An integer or bool also has atomic operations, which take no lock and are exact in any number of processes:
+    `fetch_add`, `fetch_sub`, `fetch_or`, `fetch_and`, `fetch_xor`, `exchange`, `compare_exchange`, `load`, `store`; and
+    `wait` and `notify`. A `value += 1` under the lock is not atomic against them.
     """
 
 

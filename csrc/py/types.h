@@ -27,6 +27,7 @@
     X(valueblock)       \
     X(shared)           \
     X(value)            \
+    X(atomic_handle)    \
     X(array)            \
     X(stats)            \
     X(fault)

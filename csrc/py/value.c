@@ -7,6 +7,7 @@
  * as much as all of that. So `value` and `get_lock` are told by the addresses of their interned names, unless a
  * subclass has its own; and what `get_lock` gives is bound to the lock, made once for each object.
  */
+#define FMP_ATOMIC_WORD fmp_shared_word
 #include "py/atomic.h"
 #include "py/shared.h"
 #include "py/types.h"
@@ -121,11 +122,25 @@ static PyGetSetDef value_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+/* The word for the atomic operations. A ValueBlock is aligned for every type. */
+int
+fmp_shared_word(PyObject *self, struct fmp_word *word)
+{
+    struct fmp_shared *s = fmp_shared_of(self);
+    if (s->ctype == NULL || !fmp_ctype_is_atomic(s->ctype)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "atomic operations need an integer or bool made by fastmp's Value; for a part of an object "
+                        "there is fastmp.atomic()");
+        return -1;
+    }
+    *word = (struct fmp_word){.at = s->data, .ctype = s->ctype};
+    return 0;
+}
+
+FMP_ATOMIC_OPERATIONS(FMP_ATOMIC_METHOD)
+
 static PyMethodDef value_methods[] = {
-    {"fetch_add", fmp_atomic_fetch_add, METH_O, FMP_ATOMIC_FETCH_ADD_DOC},
-    {"exchange", fmp_atomic_exchange, METH_O, FMP_ATOMIC_EXCHANGE_DOC},
-    {"compare_exchange", (PyCFunction)(void (*)(void))fmp_atomic_compare_exchange, METH_FASTCALL,
-     FMP_ATOMIC_COMPARE_EXCHANGE_DOC},
+    FMP_ATOMIC_OPERATIONS(FMP_ATOMIC_ENTRY) /* and the end of the table */
     {NULL, NULL, 0, NULL},
 };
 

@@ -154,6 +154,16 @@ fmp_space_if_any(void)
     return rt.made && !rt.left ? &rt.space : NULL;
 }
 
+struct fmp_space *
+fmp_space_around(const void *at, uint64_t bytes)
+{
+    struct fmp_space *space = fmp_space_if_any();
+    if (space == NULL || (const char *)at < space->region.base) {
+        return NULL;
+    }
+    return fmp_region_holds(&space->region, fmp_off_of(&space->region, at), bytes) ? space : NULL;
+}
+
 void
 fmp_space_bury(struct fmp_space *space, uint32_t id)
 {

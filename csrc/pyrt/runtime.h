@@ -27,6 +27,8 @@ struct fmp_space {
 struct fmp_space *fmp_space_default(void);
 /* The default space if it has been made, else NULL. No exception. */
 struct fmp_space *fmp_space_if_any(void);
+/* The space that [at, at + bytes) lies in, behind its header; NULL if it is none. No exception. */
+struct fmp_space *fmp_space_around(const void *at, uint64_t bytes);
 /* This process's identity in the space, joining it anew if a foreign fork has lost it. */
 FMP_INLINE uint32_t
 fmp_space_me(const struct fmp_space *space)

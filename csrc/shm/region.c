@@ -18,6 +18,7 @@ map_new(struct fmp_region *r, uint64_t size)
     int rc = sys_map_shared(fd, size, &base);
     if (rc == 0) {
         rc = sys_reserve_pages(fd, 0, FMP_PARTICIPANTS_OFF);
+        rc = rc == 0 ? sys_reserve_pages(fd, FMP_PARKING_OFF, FMP_PARKING_BYTES) : rc;
         if (rc == 0) {
             *r = (struct fmp_region){.base = base, .size = size, .fd = fd};
             return 0;

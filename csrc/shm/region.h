@@ -17,6 +17,9 @@
 #define FMP_REGION_SIZE_MIN (UINT64_C(1) << 24)
 
 #define FMP_PARTICIPANTS_OFF UINT64_C(4096)
+/* sync/parking's, between the participants and the heap. */
+#define FMP_PARKING_OFF (UINT64_C(1) << 19)
+#define FMP_PARKING_BYTES (UINT64_C(1) << 14)
 #define FMP_HEAP_OFF (UINT64_C(1) << 20)
 
 /* The first page of a region. */

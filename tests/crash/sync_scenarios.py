@@ -382,6 +382,49 @@ def array_user_dies(victim: Victim) -> None:
     assert first - done in ((0, 1) if victim.killed else (0,))
 
 
+def await_change(value: Any, notes: Notes, own: int) -> None:
+    """Waits for each change in turn; the last is a negative number."""
+    seen = 0
+    while seen >= 0:
+        notes[own] += 1
+        value.wait(seen)
+        seen = value.load()
+
+
+def change(value: Any, rounds: int = ROUNDS) -> None:
+    for _ in range(rounds):
+        value.fetch_add(1)
+        value.notify()
+        time.sleep(0.001)
+
+
+def end_waits(value: Any, *waiters: Any) -> None:
+    value.store(-1)
+    value.notify(None)
+    finish(*waiters, seconds=SOON)
+
+
+def change_waiter_dies(victim: Victim) -> None:
+    value, notes = fork.Value("q", 0), Notes(2)
+    victim.start(await_change, value, notes, 0)
+    other = helper(await_change, value, notes, 1)
+    assert notes.wait_for(0, 1, victim.process)
+    time.sleep(ASLEEP)
+    change(value)
+    end_waits(value, other)
+    victim.join()
+
+
+def change_notifier_dies(victim: Victim) -> None:
+    value, notes = fork.Value("q", 0), Notes(2)
+    others = [helper(await_change, value, notes, index) for index in range(2)]
+    assert notes.wait_for(0, 1)
+    time.sleep(ASLEEP)
+    victim.start(change, value)
+    victim.join()
+    end_waits(value, *others)
+
+
 SCENARIOS: dict[str, Callable[[Victim], None]] = {}
 for _name, _make in (("Lock", fork.Lock), ("RLock", fork.RLock)):
     SCENARIOS[f"{_name}, one of three users"] = partial(lock_user_dies, _make)
@@ -400,3 +443,5 @@ SCENARIOS["Barrier, party"] = barrier_party_dies
 SCENARIOS["Barrier, in its action"] = barrier_actor_dies
 SCENARIOS["Value, user"] = value_user_dies
 SCENARIOS["Array, user"] = array_user_dies
+SCENARIOS["Value, who waits for a change"] = change_waiter_dies
+SCENARIOS["Value, who tells of a change"] = change_notifier_dies

@@ -15,6 +15,7 @@ OWN = {
     "OwnerDied",
     "ProcessPoolExecutor",
     "WorkerDied",
+    "atomic",
     "install",
     "installed",
     "load_ipython_extension",

@@ -39,8 +39,64 @@ def test_atomic_operations(code: str) -> None:
     assert value.value == 3
 
 
+@pytest.mark.parametrize("code", INTEGERS)
+def test_bit_operations(code: str) -> None:
+    low, high = limits(code)
+    value = Value(code, 0b0110)
+    assert value.fetch_or(0b0011) == 0b0110
+    assert value.fetch_and(0b1101) == 0b0111
+    assert value.fetch_xor(0b1111) == 0b0101
+    assert value.fetch_sub(0b1010) == 0b1010
+    assert value.fetch_sub(1) == 0
+    assert value.load() == (-1 if low else high)
+    value.store(high + 1)
+    assert value.value == low
+
+
+def test_bool() -> None:
+    value = Value(ctypes.c_bool, False)
+    assert value.exchange(5) is False
+    assert value.fetch_and(0) is True
+    assert value.fetch_or(1) is False
+    assert value.compare_exchange(True, False)
+    assert value.load() is False
+    assert value.get_obj().value is False
+    with pytest.raises(TypeError, match="bool"):
+        value.fetch_add(1)
+
+
+ORDERS = ("relaxed", "acquire", "release", "acq_rel", "seq_cst")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_memory_orders(order: str) -> None:
+    value = Value("h", 1)
+    assert value.fetch_add(1, order) == 1
+    assert value.exchange(3, order=order) == 2
+    assert value.compare_exchange(3, 4, order)
+    for call, allowed in (
+        (lambda: value.load(order), ("relaxed", "acquire", "seq_cst")),
+        (lambda: value.store(9, order), ("relaxed", "release", "seq_cst")),
+        (lambda: value.compare_exchange(0, 1, "seq_cst", order), ("relaxed", "acquire", "seq_cst")),
+    ):
+        if order in allowed:
+            call()
+        else:
+            with pytest.raises(ValueError, match=f"cannot have.*{order}"):
+                call()
+
+
+def test_wrong_memory_orders() -> None:
+    value = Value("i", 1)
+    with pytest.raises(ValueError, match="'consume'"):
+        value.fetch_add(1, "consume")
+    with pytest.raises(TypeError, match="memory order"):
+        value.load(5)
+    assert value.value == 1
+
+
 def test_atomic_operations_of_wrong_types() -> None:
-    for other in (Value("d"), Value("c"), Value(ctypes.c_bool), synchronized(ctypes.c_int())):
+    for other in (Value("d"), Value("c"), synchronized(ctypes.c_int())):
         with pytest.raises(TypeError, match="integer"):
             other.fetch_add(1)
     value = Value("i", 1)
