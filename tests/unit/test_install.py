@@ -304,7 +304,15 @@ def test_hook_does_nothing_to_other_programs():
     assert output_of(script) == ["_fastmp_bootstrap", "False False"]
 
 
-def test_hook_takes_less_than_a_millisecond():
-    script = "from time import process_time as t; before = t(); import _fastmp_bootstrap; print(t() - before)"
-    output_of(script)  # compiles it
-    assert min(float(output_of(script)[0]) for _ in range(5)) < 0.001
+def test_hook_costs_next_to_nothing():
+    """It imports no module, and for the import of any other one it only compares the name."""
+    script = """
+        import sys
+        before = set(sys.modules)
+        import _fastmp_bootstrap
+        print(*(set(sys.modules) - before))
+        finder = sys.meta_path[0]
+        finder.others = lambda: print("the other finders are asked")
+        print(finder.find_spec("json"), finder.find_spec("concurrent.futures"))
+    """
+    assert output_of(script) == ["_fastmp_bootstrap", "None None"]
