@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from multiprocessing.process import parent_process
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core
@@ -44,13 +45,28 @@ def parent_to_follow() -> int | None:
 
 
 def follow(parent: int | None) -> None:
-    """In the worker: end when the parent ends, however it ends."""
+    """In the worker: end when the parent ends, however it ends.
+
+    A worker that the fork server has made ends with the server, and when it has nothing to do and the parent is gone.
+    """
     if parent is None:
         return
     try:
         _core.die_with_parent(parent)
     except ProcessLookupError:
-        os._exit(1)
+        if not _parent_lives():
+            os._exit(1)
+
+
+def _parent_lives() -> bool:
+    parent = parent_process()
+    return parent is not None and parent.is_alive()
+
+
+def parent_sentinel() -> int:
+    """In the worker: a descriptor that polls readable when the parent has ended, -1 if there is none."""
+    parent = parent_process()
+    return -1 if parent is None else int(parent.sentinel)
 
 
 def worker_died(process: Any) -> Callable[[Any, int], WorkerDied]:

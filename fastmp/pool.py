@@ -25,7 +25,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from . import _core
 from ._errors import WorkerDied
 from ._helper import start_helper
-from ._workers import count_workers, end_worker, follow, parent_to_follow, send_exits, weakly, worker_died
+from ._workers import (
+    count_workers,
+    end_worker,
+    follow,
+    parent_sentinel,
+    parent_to_follow,
+    send_exits,
+    weakly,
+    worker_died,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -135,7 +144,8 @@ def _work(
     if initializer is not None:
         initializer(*initargs)
     try:
-        count = crew.work(place, maxtasks or 0, _wrap_error if wrap else _plain_error, _wrap_unpicklable)
+        wrappers = (_wrap_error if wrap else _plain_error, _wrap_unpicklable)
+        count = crew.work(place, maxtasks or 0, *wrappers, parent_sentinel())
     except KeyboardInterrupt:
         raise SystemExit(130) from None  # one traceback of the user's Ctrl-C is enough: the parent prints it
     util.debug("worker exiting after %d tasks", count)

@@ -122,6 +122,6 @@ PyObject *fmp_take_exception(void);
 /* worker.c: runs tasks until an exit token or `max_tasks` (0: no bound). The number run, or -1 with an exception set.
  */
 Py_ssize_t fmp_worker_run(struct fmp_crew *crew, uint32_t place, Py_ssize_t max_tasks, PyObject *wrap_error,
-                          PyObject *wrap_unpicklable);
+                          PyObject *wrap_unpicklable, int parent);
 
 #endif

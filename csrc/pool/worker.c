@@ -5,10 +5,10 @@
 #include "pool/crew.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #include "base/fault.h"
 #include "sys/clock.h"
+#include "sys/process.h"
 
 /* How often an idle worker looks whether its parent still lives. */
 #define PARENT_LOOK_NS (500 * FMP_NS_PER_MS)
@@ -25,7 +25,7 @@ struct worker {
     PyObject *last; /* borrowed from `functions` */
     PyObject *wrap_error, *wrap_unpicklable;
     bool is_strict; /* a task that cannot be unpickled ends the worker */
-    pid_t parent;
+    int parent;     /* a descriptor that polls readable when it has ended */
     struct fmp_spin spin;
 };
 
@@ -61,7 +61,7 @@ next_task(struct worker *me, struct fmp_message *m)
         if (rc == FMP_PY_ERROR) {
             return -1;
         }
-        if (rc == FMP_PY_TIMEOUT && getppid() != me->parent) {
+        if (rc == FMP_PY_TIMEOUT && sys_pidfd_ended(me->parent) == 1) {
             return 0;
         }
     }
@@ -285,7 +285,7 @@ work(struct worker *me, Py_ssize_t max_tasks)
 
 Py_ssize_t
 fmp_worker_run(struct fmp_crew *crew, uint32_t place, Py_ssize_t max_tasks, PyObject *wrap_error,
-               PyObject *wrap_unpicklable)
+               PyObject *wrap_unpicklable, int parent)
 {
     struct worker me = {
         .crew = crew,
@@ -296,7 +296,7 @@ fmp_worker_run(struct fmp_crew *crew, uint32_t place, Py_ssize_t max_tasks, PyOb
         .wrap_error = wrap_error,
         .wrap_unpicklable = wrap_unpicklable,
         .is_strict = crew->bad_result != NULL && crew->bad_result != Py_None,
-        .parent = getppid(),
+        .parent = parent,
     };
     Py_ssize_t count = -1;
     if (me.writer != NULL && me.functions != NULL) {

@@ -328,9 +328,10 @@ crew_send_exit(PyObject *self, PyObject *unused)
 }
 
 PyDoc_STRVAR(work_doc,
-             "work(place, max_tasks, wrap_error, wrap_unpicklable)\n--\n\n"
+             "work(place, max_tasks, wrap_error, wrap_unpicklable, parent=-1)\n--\n\n"
              "In a worker process: runs tasks until told to end, until the parent is gone, or max_tasks (0: no bound) "
              "are done.\n"
+             "parent is a descriptor that polls readable when the parent has ended.\n"
              "wrap_error(exception) and wrap_unpicklable(exception, value) give what is sent instead of a result.");
 static PyObject *
 crew_work(PyObject *self, PyObject *args)
@@ -338,8 +339,9 @@ crew_work(PyObject *self, PyObject *args)
     unsigned place;
     Py_ssize_t max_tasks;
     PyObject *wrap_error, *wrap_unpicklable;
+    int parent = -1;
     struct fmp_crew *crew = crew_of(self);
-    if (!PyArg_ParseTuple(args, "InOO:work", &place, &max_tasks, &wrap_error, &wrap_unpicklable) ||
+    if (!PyArg_ParseTuple(args, "InOO|i:work", &place, &max_tasks, &wrap_error, &wrap_unpicklable, &parent) ||
         parse_place(crew, place) < 0) {
         return NULL;
     }
@@ -347,7 +349,7 @@ crew_work(PyObject *self, PyObject *args)
         PyErr_SetString(PyExc_RuntimeError, "work() is for a process forked from the one that made the crew");
         return NULL;
     }
-    Py_ssize_t count = fmp_worker_run(crew, place, max_tasks, wrap_error, wrap_unpicklable);
+    Py_ssize_t count = fmp_worker_run(crew, place, max_tasks, wrap_error, wrap_unpicklable, parent);
     return count < 0 ? NULL : PyLong_FromSsize_t(count);
 }
 

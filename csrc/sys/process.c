@@ -31,7 +31,7 @@ sys_pidfd_ended(int pidfd)
     if (rc < 0) {
         return -errno;
     }
-    return rc > 0 && (p.revents & POLLIN) != 0;
+    return rc > 0 && (p.revents & (POLLIN | POLLHUP)) != 0;
 }
 
 /* Field 22 of a stat line. The command's name, field 2, may hold spaces and brackets: count from the last ')'. */

@@ -9,7 +9,8 @@
 /* A descriptor (close-on-exec) that polls readable when `pid` has ended, reaped or not; or -errno (-ESRCH: no such
  * process). */
 int sys_pidfd_open(pid_t pid);
-/* Has the process behind `pidfd` ended? 1, 0, or -errno. */
+/* Has the process behind `pidfd` ended? 1, 0, or -errno. `pidfd` may also be a pipe whose other end is the process's
+ * alone; below 0: it has not. */
 int sys_pidfd_ended(int pidfd);
 /* Start time of `pid` in clock ticks since boot, from /proc/PID/stat. 0 or -errno. */
 int sys_process_start_time(pid_t pid, uint64_t *ticks);

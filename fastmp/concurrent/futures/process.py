@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ... import _core
 from ..._helper import start_helper
-from ..._workers import count_workers, end_worker, follow, parent_to_follow, send_exits, weakly, worker_died
+from ..._workers import (
+    count_workers,
+    end_worker,
+    follow,
+    parent_sentinel,
+    parent_to_follow,
+    send_exits,
+    weakly,
+    worker_died,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -86,7 +95,7 @@ def _work(
             _logger.critical("Exception in initializer:", exc_info=True)
             raise SystemExit(1) from None
     try:
-        crew.work(place, max_tasks or 0, _wrap_error, _wrap_unpicklable)
+        crew.work(place, max_tasks or 0, _wrap_error, _wrap_unpicklable, parent_sentinel())
     except KeyboardInterrupt:
         raise SystemExit(130) from None  # the parent prints the traceback of the user's Ctrl-C
 
