@@ -125,9 +125,11 @@ def _wrap_error(error: BaseException) -> Any:
 
 def _wrap_unpicklable(error: BaseException, value: Any) -> Any:
     """What is sent instead of a result, or a wrapped exception, that cannot be pickled."""
-    if isinstance(value, ExceptionWithTraceback):
-        value = value.exc
-    return ExceptionWithTraceback(MaybeEncodingError(error, value), None)
+    if not isinstance(value, ExceptionWithTraceback):
+        return MaybeEncodingError(error, value)
+    instead = ExceptionWithTraceback(MaybeEncodingError(error, value.exc), None)
+    instead.tb = value.tb  # where the exception was raised
+    return instead
 
 
 def _work(

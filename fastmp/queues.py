@@ -70,6 +70,9 @@ class _Base(_core.Queue):
     def _put_failed(self, error: BaseException, obj: object) -> None:
         raise error
 
+    def _raise_closed(self) -> NoReturn:
+        raise ValueError(f"Queue {self!r} is closed")
+
 
 class SimpleQueue(_Base):
     """A queue with put, get and empty only. A put into a queue that is full (504 objects) waits for a reader.
@@ -85,6 +88,9 @@ class SimpleQueue(_Base):
         self._reader.close()
         self._writer.close()
         self._closed = True
+
+    def _raise_closed(self) -> NoReturn:
+        raise OSError("handle is closed")
 
 
 class Queue(_Base):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from multiprocessing import util  # noqa: F401  its exit function must be older than the user's, as there
 from multiprocessing.context import assert_spawning
 from multiprocessing.process import current_process
 from typing import Any, NoReturn

@@ -32,7 +32,7 @@ static int
 check_open(struct fmp_queue *q)
 {
     if (FMP_UNLIKELY(q->closed)) {
-        PyErr_Format(PyExc_ValueError, "Queue %R is closed", (PyObject *)q);
+        Py_XDECREF(PyObject_CallMethod((PyObject *)q, "_raise_closed", NULL)); /* each kind has its own error */
         return -1;
     }
     if (FMP_UNLIKELY(q->handle.off == 0)) {

@@ -529,3 +529,14 @@ def test_arrays_come_back_as_views(pool):
     arrays = pool.map(numpy.arange, [100_000, 50_000], chunksize=1)
     assert [len(a) for a in arrays] == [100_000, 50_000]
     assert arrays[0][-1] == 99_999
+
+
+def raise_unpicklable(text):
+    raise LookupError(text, threading.Lock())
+
+
+def test_an_exception_that_cannot_be_pickled_is_still_told(pool):
+    with pytest.raises(MaybeEncodingError, match=r"LookupError\('the text'") as caught:
+        pool.apply(raise_unpicklable, ("the text",))
+    assert isinstance(caught.value.__cause__, RemoteTraceback)
+    assert "in raise_unpicklable" in str(caught.value.__cause__)

@@ -74,7 +74,9 @@ def _wrap_error(error: BaseException) -> Any:
     return _standard._ExceptionWithTraceback(error, error.__traceback__)
 
 
-def _wrap_unpicklable(error: BaseException, value: object) -> Any:
+def _wrap_unpicklable(error: BaseException, value: Any) -> Any:
+    if isinstance(value, _standard._ExceptionWithTraceback):
+        error.__context__ = value.exc  # its text is in the traceback that is sent
     return _wrap_error(error)
 
 
