@@ -83,7 +83,8 @@ def snapshot() -> Snapshot:
         threads=frozenset(f"{thread.name} ({thread.ident})" for thread in threading.enumerate()),
         native_threads=len(os.listdir("/proc/self/task")),
         descriptors=descriptors(),
-        shared_files=shared_files(),
+        # Other programs of this machine use the standard library's semaphores: their names come and go at any time.
+        shared_files=frozenset(name for name in shared_files() if not name.startswith("sem.mp-")),
     )
 
 

@@ -1,5 +1,6 @@
 """20. `SharedMemory`: name visible, exact size, zeroed, pickles by name, BufferError while views are exported."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -40,8 +41,9 @@ def main():
     say("unlinked:", Path("/dev/shm", memory.name.lstrip("/")).exists(), outcome(memory.unlink).split("(")[0])
     say(outcome(module.SharedMemory, create=True, size=0), outcome(module.SharedMemory, create=True, size=-1))
     say(outcome(module.SharedMemory, "no-such-memory-at-all"), outcome(module.SharedMemory, create=True))
-    named = module.SharedMemory("fastmp-test-b20", create=True, size=1)
-    say("taken:", outcome(module.SharedMemory, "fastmp-test-b20", create=True, size=1).split("(")[0], named.name)
+    name = f"test-b20-{os.getpid()}"
+    named = module.SharedMemory(name, create=True, size=1)
+    say("taken:", outcome(module.SharedMemory, name, create=True, size=1).split("(")[0], named.name == name)
     named.close()
     named.unlink()
     numbers = module.ShareableList([1, 2.5, "text", None, b"bytes", True])
