@@ -68,6 +68,7 @@ void
 fmp_heap_after_fork(struct fmp_heap *heap)
 {
     memset(heap->hints, 0, sizeof heap->hints);
+    heap->settling = heap->unsettled = false;
 }
 
 void
@@ -153,11 +154,10 @@ find(struct fmp_heap *heap, unsigned cls, struct fmp_block *block)
 }
 
 static int
-take_from_classes(struct fmp_heap *heap, uint64_t bytes, struct fmp_block *block)
+take_from_classes(struct fmp_heap *heap, unsigned cls, unsigned last, uint64_t bytes, struct fmp_block *block)
 {
-    unsigned cls = fmp_class_of(bytes), last = cls + CLASSES_TRIED;
     int rc = -ENOSPC;
-    for (; rc == -ENOSPC && cls < FMP_CLASSES && cls < last; cls++) {
+    for (; rc == -ENOSPC && cls < FMP_CLASSES && cls <= last; cls++) {
         rc = find(heap, cls, block);
     }
     if (rc < 0) {
@@ -172,16 +172,29 @@ take_from_classes(struct fmp_heap *heap, uint64_t bytes, struct fmp_block *block
 }
 
 static int
-take(struct fmp_heap *heap, uint64_t bytes, struct fmp_block *block)
+take_between(struct fmp_heap *heap, unsigned cls, unsigned last, uint64_t bytes, struct fmp_block *block)
 {
     if (FMP_UNLIKELY(heap->region->me == 0)) {
         return -EINVAL; /* nobody would be asked whether the owner is alive */
     }
-    int rc = take_from_classes(heap, bytes, block);
+    int rc = take_from_classes(heap, cls, last, bytes, block);
     if (FMP_UNLIKELY(rc == -ENOSPC) && fmp_backing_trim(heap) > 0) {
-        rc = take_from_classes(heap, bytes, block);
+        rc = take_from_classes(heap, cls, last, bytes, block);
     }
     return rc;
+}
+
+static int
+take(struct fmp_heap *heap, uint64_t bytes, struct fmp_block *block)
+{
+    unsigned cls = fmp_class_of(bytes);
+    return take_between(heap, cls, cls + CLASSES_TRIED - 1, bytes, block);
+}
+
+int
+fmp_block_take_parcel(struct fmp_heap *heap, struct fmp_block *block)
+{
+    return take_between(heap, FMP_PARCEL_CLASS, FMP_PARCEL_CLASS, 0, block);
 }
 
 int
@@ -226,6 +239,16 @@ fmp_heap_usable(struct fmp_heap *heap, fmp_off off)
 
 void
 fmp_block_free(struct fmp_heap *heap, const struct fmp_block *block, uint64_t state)
+{
+    if (FMP_UNLIKELY(block->cls == FMP_PARCEL_CLASS)) {
+        fmp_parcel_end(heap, block, state);
+    } else {
+        fmp_block_give(heap, block, state);
+    }
+}
+
+void
+fmp_block_give(struct fmp_heap *heap, const struct fmp_block *block, uint64_t state)
 {
     fmp_backing_leave(heap, block);
     FMP_FAULT("heap:freeing");

@@ -17,7 +17,7 @@ steps_of(unsigned step_class)
 static struct fmp_class
 small_shape(unsigned cls)
 {
-    uint64_t payload = steps_of(cls) * FMP_UNIT_BYTES;
+    uint64_t payload = cls == FMP_PARCEL_CLASS ? FMP_UNIT_BYTES : steps_of(cls - 1) * FMP_UNIT_BYTES;
     uint64_t stride = sizeof(struct fmp_block_shm) + payload;
     return (struct fmp_class){
         .payload = payload,

@@ -3,7 +3,8 @@
  *
  * Small classes have payloads of 64 bytes to 256 KiB and share a chunk of 1 MiB; large classes are runs of 1, 2, 3 ...
  * chunks. Both go in four steps per doubling, so at most a fifth of a block is unused (less than 64 bytes below 256),
- * and a freed run is found again by the next one of about its size.
+ * and a freed run is found again by the next one of about its size. Parcels (parcels.h) have a class of their own, the
+ * first: whoever looks for one has no other blocks to look at.
  */
 #ifndef FMP_HEAP_CLASSES_H
 #define FMP_HEAP_CLASSES_H
@@ -13,7 +14,8 @@
 #define FMP_CHUNK_BYTES (UINT64_C(1) << 20)
 #define FMP_UNIT_BYTES UINT64_C(64)
 #define FMP_SMALL_MAX (UINT64_C(1) << 18)
-#define FMP_SMALL_CLASSES 44u
+#define FMP_PARCEL_CLASS 0u
+#define FMP_SMALL_CLASSES 45u
 #define FMP_LARGE_CLASSES 96u /* up to 2^25 chunks, 32 TiB */
 #define FMP_CLASSES (FMP_SMALL_CLASSES + FMP_LARGE_CLASSES)
 /* A large payload begins on a page of its own, behind the headers. */
@@ -33,7 +35,6 @@ struct fmp_class {
 
 static_assert(FMP_CLASSES < 256, "a class + 1 fits a table entry");
 
-/* The smallest class for `bytes`; FMP_CLASSES or more if there is none. */
 FMP_INLINE unsigned
 fmp_class_of_steps(uint64_t units)
 {
@@ -45,11 +46,12 @@ fmp_class_of_steps(uint64_t units)
     return 4 * (log2 - 1) + (unsigned)(u >> (log2 - 2)) - 4;
 }
 
+/* The smallest class for `bytes`; FMP_CLASSES or more if there is none. */
 FMP_INLINE unsigned
 fmp_class_of(uint64_t bytes)
 {
     if (FMP_LIKELY(bytes <= FMP_SMALL_MAX)) {
-        return fmp_class_of_steps((bytes + FMP_UNIT_BYTES - 1) / FMP_UNIT_BYTES);
+        return FMP_PARCEL_CLASS + 1 + fmp_class_of_steps((bytes + FMP_UNIT_BYTES - 1) / FMP_UNIT_BYTES);
     }
     if (bytes > UINT64_C(1) << 60) {
         return FMP_CLASSES;

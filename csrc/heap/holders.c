@@ -27,6 +27,13 @@
  * Had a hold bumped *before* it sets the bit, and a drop not at all, a scan that began in between would miss the bit
  * (tests/model/holders.pml, BROKEN_BUMP_BEFORE_HOLD).
  *
+ * References in messages (parcels.h) are holders without a bit: a parcel is made while its maker's bit is set, and who
+ * opens it sets his bit, bumps, and only then ends the parcel. The scan is of the bits first and then of the parcels,
+ * and the claim becomes: if the CAS from version v succeeds, no bit is set and no parcel names the block. The chain of
+ * references is longer, the argument the same: a parcel whose maker's clear was read was made before v was read, so the
+ * scan found it, or its end; before its end came the opener's bump, so v is from after it, and the opener's bit was set
+ * before v was read: it is the next link. That is tests/model/parcels.pml.
+ *
  * Two who both find the bitmap empty: the CAS is from the same value, one wins. A version never comes twice, so a late
  * CAS cannot hit the block's next life. A late *clear* could, so a bit is cleared by one actor only: its process while
  * it lives, and the one reclaimer of the region afterwards (reclaim.c), before the slot is given to somebody else.
@@ -93,13 +100,15 @@ bump(const struct fmp_block *block)
     return state;
 }
 
-/* SHARED and without holders -> OWNED(me) -> FREE. */
+/* SHARED, without holders, and in no message -> OWNED(me) -> FREE. */
 static void
 free_if_unheld(struct fmp_heap *heap, const struct fmp_block *block, uint64_t state)
 {
     uint64_t mine;
+    /* H20: after the clear of a bit, or the end of a parcel, that brought us here. Pairs with itself. */
+    fmp_fence_seq_cst();
     do {
-        if (fmp_state_phase(state) != FMP_SHARED || !is_empty(heap, block)) {
+        if (fmp_state_phase(state) != FMP_SHARED || !is_empty(heap, block) || fmp_parcels_name(heap, block)) {
             return;
         }
         FMP_FAULT("heap:unheld");
@@ -110,6 +119,61 @@ free_if_unheld(struct fmp_heap *heap, const struct fmp_block *block, uint64_t st
         fmp_reclaim_cargo(heap, block);
     }
     fmp_block_free(heap, block, mine);
+}
+
+bool
+fmp_holders_include(const struct fmp_heap *heap, const struct fmp_block *block, uint32_t id)
+{
+    return id != 0 && fmp_state_phase(fmp_load_acquire(&block->shm->state)) == FMP_SHARED && /* H5: pairs with H6 */
+           holds_any(heap, block, &id, 1);
+}
+
+static void
+settle_all(struct fmp_heap *heap)
+{
+    struct fmp_walk walk = {0};
+    struct fmp_block block;
+    while (fmp_walk_next(heap, &walk, &block)) {
+        if (fmp_load_relaxed(&block.shm->made) != 0) {                         /* relaxed: it was in a parcel of ours */
+            free_if_unheld(heap, &block, fmp_load_acquire(&block.shm->state)); /* H7 */
+        }
+    }
+}
+
+/* A queue that is freed frees the parcels in it, and these perhaps queues in turn: they are looked for afterwards, not
+ * one within the other. */
+static void
+settle(struct fmp_heap *heap, const struct fmp_block *block, uint64_t state)
+{
+    if (heap->settling) {
+        heap->unsettled = true;
+        return;
+    }
+    heap->settling = true;
+    free_if_unheld(heap, block, state);
+    while (heap->unsettled) {
+        heap->unsettled = false;
+        settle_all(heap);
+    }
+    heap->settling = false;
+}
+
+void
+fmp_holders_settle(struct fmp_heap *heap, const struct fmp_block *block)
+{
+    settle(heap, block, fmp_load_acquire(&block->shm->state)); /* H7: as good as a bump, as we clear nothing */
+}
+
+int
+fmp_holders_join(struct fmp_heap *heap, const struct fmp_block *block, uint32_t id)
+{
+    if (fmp_state_phase(fmp_load_acquire(&block->shm->state)) != FMP_SHARED) { /* H5: pairs with H6 */
+        return -ENOENT;
+    }
+    fmp_fetch_or_acq_rel(word_of(heap, block, id), bit_of(id)); /* H8: pairs with H10 */
+    FMP_FAULT("heap:joining");
+    (void)bump(block);
+    return 0;
 }
 
 void
@@ -125,7 +189,7 @@ fmp_holders_clear(struct fmp_heap *heap, const struct fmp_block *block, const ui
         clear_bits(heap, block, ids, count);
         FMP_FAULT("heap:drop-cleared");
     }
-    free_if_unheld(heap, block, state);
+    settle(heap, block, state);
 }
 
 void

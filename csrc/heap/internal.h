@@ -33,6 +33,7 @@ struct fmp_heap {
     fmp_heap_carried_fn carried;
     struct fmp_class classes[FMP_CLASSES];
     struct fmp_hints hints[FMP_CLASSES];
+    bool settling, unsettled; /* holders.c */
 };
 
 /* A block that is known to exist. */
@@ -128,8 +129,11 @@ void fmp_hints_sent(struct fmp_heap *heap, const struct fmp_block *block);
 
 /* alloc.c */
 
-/* OWNED(me) in state `state` -> FREE, with what belongs to it. */
+/* OWNED(me) in state `state` -> FREE, with what belongs to it. give: the last step of it. */
 void fmp_block_free(struct fmp_heap *heap, const struct fmp_block *block, uint64_t state);
+void fmp_block_give(struct fmp_heap *heap, const struct fmp_block *block, uint64_t state);
+/* A block for a parcel, OWNED(me). 0, -ENOSPC, -EINVAL. */
+int fmp_block_take_parcel(struct fmp_heap *heap, struct fmp_block *block);
 
 /* holders.c: the bitmap. */
 
@@ -139,6 +143,21 @@ int fmp_block_share(struct fmp_heap *heap, const struct fmp_block *block, enum f
 void fmp_holders_clear(struct fmp_heap *heap, const struct fmp_block *block, const uint32_t *ids, unsigned count);
 /* Clears bits in a block that we own: there is nobody to race with. */
 void fmp_holders_forget(struct fmp_heap *heap, const struct fmp_block *block, const uint32_t *ids, unsigned count);
+
+/* A process that has come by a block that is kept alive by a parcel becomes its holder: 0; -ENOENT if it is not SHARED.
+ */
+int fmp_holders_join(struct fmp_heap *heap, const struct fmp_block *block, uint32_t id);
+/* Is the block SHARED, and the process one of its holders? */
+bool fmp_holders_include(const struct fmp_heap *heap, const struct fmp_block *block, uint32_t id);
+/* Frees the block if it is SHARED, nobody holds it and no parcel names it. */
+void fmp_holders_settle(struct fmp_heap *heap, const struct fmp_block *block);
+
+/* parcels.c */
+
+/* fmp_block_free of a parcel: what it named is settled. */
+void fmp_parcel_end(struct fmp_heap *heap, const struct fmp_block *parcel, uint64_t state);
+/* Does a parcel name the SHARED block? */
+bool fmp_parcels_name(const struct fmp_heap *heap, const struct fmp_block *block);
 
 /* reclaim.c */
 

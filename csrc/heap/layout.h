@@ -33,6 +33,10 @@
  *   H15 bump     CAS / load of next_chunk   release / acquire: the table below it is backed
  *   H16 enter    CAS of reclaimer           acquire, leave: release; pairs with itself
  *   H17 fences   mark dead; fence; enter  and  leave; fence; look for dead slots: one of the two sees the other
+ *   H18 end      exchange / load of a parcel's reference  acq_rel / acquire: its opener's bit is set, and bumped
+ *   H19 return   add / load of `returned`   release / acquire: as H18
+ *   H20 fences   clear a bit; fence; look at the parcels  and  end a parcel; fence; look at the bits
+ *   H21 lend     CAS OWNED -> OWNED         release / acquire: the parcel's reference
  */
 #ifndef FMP_HEAP_LAYOUT_H
 #define FMP_HEAP_LAYOUT_H
@@ -40,7 +44,7 @@
 #include "heap/classes.h"
 #include "shm/region.h"
 
-#define FMP_HEAP_LAYOUT UINT64_C(1)
+#define FMP_HEAP_LAYOUT UINT64_C(2)
 #define FMP_PAGE_BYTES UINT64_C(4096)
 #define FMP_BITMAP_BYTES 512u
 #define FMP_BITMAP_WORDS (FMP_BITMAP_BYTES / 8u)
@@ -71,6 +75,10 @@ struct fmp_block_shm {
     _Atomic uint64_t position;
     _Atomic uint32_t kind;       /* SHARED: enum fmp_block_kind */
     _Atomic uint32_t has_bitmap; /* the pages of its bitmap exist; once set, set for good */
+    /* In a parcel: the payload of the block that it names, or 0. In a SHARED block: the parcel that named it last, a
+     * hint. */
+    _Atomic uint64_t reference;
+    _Atomic uint32_t made, returned; /* parcels that named this block, in all its lives, and those of them that ended */
 };
 
 static_assert(sizeof(struct fmp_heap_shm) <= FMP_PAGE_BYTES, "the heap header is one page");

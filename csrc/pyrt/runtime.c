@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "heap/parcels.h"
 #include "pyrt/children.h"
 #include "pyrt/wait.h"
 #include "ring/ring.h"
@@ -344,6 +345,9 @@ fmp_runtime_leave(void)
 {
     if (!rt.made || rt.left) {
         return;
+    }
+    if (rt.space.region.me != 0) {
+        fmp_parcels_leave(rt.space.heap);
     }
     for (struct fmp_handle *h = rt.handles.next; rt.space.region.me != 0 && h != &rt.handles; h = h->next) {
         let_go(h);
