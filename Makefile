@@ -15,7 +15,7 @@ test: ## every Python found (3.11, 3.12, 3.13): install, C unit programs, pytest
 notebook: ## the tutorial in a real Jupyter kernel, on the standard library and on fastmp
 	$(PYTHON) scripts/notebook.py
 
-bench: build ## the rows of benchmarks/, standard library and fastmp interleaved
+bench: build ## the rows of benchmarks/: standard library, fastmp, installed peers, interleaved
 	$(PYTHON) -m benchmarks
 
 asan: ## C unit programs under the address and undefined-behaviour sanitizers

@@ -12,20 +12,27 @@ the watch wants more:
                     with lock:
                         pass
 
-`mp` is a backend; nothing in a row may depend on which.
+`mp` is a backend; nothing in a row may depend on which, but in the rows that compare a feature of fastmp's with what
+one writes without it (`mp.is_fastmp`).
+
+A curve of a plot is a `sweep`: one row for each of its points, called SERIES:x, whose function takes x as well. A row
+that times each operation by itself (`watch.each`) yields a distribution.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 clock = time.perf_counter  # CLOCK_MONOTONIC: the same in all processes of the machine
 
 MOST_ROUNDS = 40
+#: Of the distributions that are kept.
+PERCENTILES = (0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99, 100)
 
 
 class WrongResultError(Exception):
@@ -64,6 +71,7 @@ class Watch:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._rounds: list[float] = []
+        self._each: list[float] = []
 
     def __iter__(self) -> Iterator[int]:
         begun = clock()
@@ -85,6 +93,17 @@ class Watch:
         check(seconds > 0, f"a round took {seconds} s")
         self._rounds.append(seconds)
 
+    def each(self, seconds: list[float]) -> None:
+        """Add a round of operations that were timed one by one."""
+        self.add(sum(seconds))
+        self._each = self._each + seconds if len(self._rounds) > 2 else seconds  # the first round warms up
+
+    @property
+    def distribution(self) -> list[float]:
+        """Seconds of one operation at each of PERCENTILES; empty where none was timed by itself."""
+        ordered = sorted(self._each)
+        return [ordered[round((len(ordered) - 1) * percent / 100)] for percent in PERCENTILES] if ordered else []
+
     @property
     def rounds(self) -> list[float]:
         """Seconds of each round that counts."""
@@ -93,17 +112,20 @@ class Watch:
 
 
 Function = Callable[[Any, int, Watch], None]
+Curve = Callable[[Any, int, Watch, int], None]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table."""
+    """One line of the table, or one point of a curve."""
 
     name: str
     unit: Unit
     size: int
     function: Function = field(repr=False)
     weight: float = 1  # bytes per operation, for BYTES
+    series: str = ""  # the curve that it is a point of
+    x: int = 0  # where on the curve
 
     def values(self, size: int, rounds: list[float]) -> list[float]:
         """Return the row's value of each round."""
@@ -117,8 +139,33 @@ def row(name: str, unit: Unit, *, size: int, weight: float = 1) -> Callable[[Fun
     """Declare a function as a row; `size` operations are one round of a full run."""
 
     def declare(function: Function) -> Function:
-        check(name not in ROWS, f"two rows are called {name}")
-        ROWS[name] = Row(name, unit, size, function, weight)
+        add(Row(name, unit, size, function, weight))
         return function
 
     return declare
+
+
+def add(row: Row) -> None:
+    """Add a row to the table."""
+    check(row.name not in ROWS, f"two rows are called {row.name}")
+    ROWS[row.name] = row
+
+
+def sweep(series: str, unit: Unit, points: Mapping[int, int]) -> Callable[[Curve], Curve]:
+    """Declare a function as a curve; `points` gives the operations in one round of a full run at each x.
+
+    Of a curve in bytes per second x is the bytes of one operation.
+    """
+
+    def declare(function: Curve) -> Curve:
+        for x, size in points.items():
+            at_x = partial(at, function, x)
+            add(Row(f"{series}:{x}", unit, size, at_x, x if unit is BYTES else 1, series, x))
+        return function
+
+    return declare
+
+
+def at(curve: Curve, x: int, mp: Any, size: int, watch: Watch) -> None:
+    """Measure a curve at x."""
+    curve(mp, size, watch, x)

@@ -10,7 +10,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from statistics import median
 from tempfile import TemporaryFile
 from typing import IO, Any
 
+from .backends import is_measured
 from .measure import Row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,6 +37,7 @@ class Settings:
     shrink: int = 1  # rounds are so many times smaller
     seconds: float = 0.5  # of rounds, per case
     limit: float = 60  # seconds after which a case is ended
+    copies: int = 1  # of each case, at once
 
     def size(self, row: Row) -> int:
         """Operations in one round of a row."""
@@ -55,11 +58,28 @@ def cases(settings: Settings) -> Iterator[Case]:
     for row in settings.rows:
         for repetition in range(settings.repetitions):
             for backend in settings.backends:
-                yield Case(row, backend, repetition)
+                if is_measured(backend, row.name):
+                    yield Case(row, backend, repetition)
 
 
 def run(case: Case, settings: Settings) -> dict[str, Any]:
-    """Run one case; `{"values": [...]}`, `{"skipped": why}` or `{"failed": why}`."""
+    """Run one case; `{"values": [...]}`, `{"skipped": why}` or `{"failed": why}`.
+
+    Of copies that run at once the values are put together; what is wrong with one is wrong with all.
+    """
+    with ThreadPoolExecutor(settings.copies) as threads:
+        outcomes = list(threads.map(lambda _: run_once(case, settings), range(settings.copies)))
+    for outcome in outcomes:
+        if "values" not in outcome:
+            return outcome
+    values = [value for outcome in outcomes for value in outcome["values"]]
+    merged = {"median": rounded(median(values)), "values": values}
+    distributions = [outcome["distribution"] for outcome in outcomes if outcome["distribution"]]
+    return merged | ({"distribution": middle(distributions)} if distributions else {})
+
+
+def run_once(case: Case, settings: Settings) -> dict[str, Any]:
+    """Run one copy of a case."""
     size = settings.size(case.row)
     arguments = [case.backend, case.row.name, str(size), str(settings.seconds), str(settings.limit)]
     code, output, errors = run_process([sys.executable, "-m", "benchmarks.case", *arguments], settings.limit)
@@ -69,8 +89,13 @@ def run(case: Case, settings: Settings) -> dict[str, Any]:
     outcome: dict[str, Any] = json.loads(output.splitlines()[-1])
     if "skipped" in outcome:
         return outcome
-    values = case.row.values(size, outcome["rounds"])
-    return {"median": rounded(median(values)), "values": [rounded(value) for value in values]}
+    values = [rounded(value) for value in case.row.values(size, outcome["rounds"])]
+    return {"values": values, "distribution": [rounded(value) for value in outcome["distribution"]]}
+
+
+def middle(distributions: Sequence[Sequence[float]]) -> list[float]:
+    """Return the median of several distributions, at each percentile."""
+    return [rounded(median(values)) for values in zip(*distributions, strict=True)]
 
 
 def rounded(value: float) -> float:

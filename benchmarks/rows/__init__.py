@@ -2,6 +2,6 @@
 
 # isort: skip_file
 from ..measure import ROWS
-from . import queue, pipe, array, pool, executor, process, sync, values  # noqa: F401
+from . import queue, pipe, array, pool, executor, process, sync, values, managers, native, curves  # noqa: F401
 
 __all__ = ["ROWS"]

@@ -1,7 +1,8 @@
-"""Large numpy arrays through a queue: put in one process until summed in the other."""
+"""Large numpy arrays, through a queue and as results: from one process until summed in the other."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..backends import CannotMeasureError
@@ -12,19 +13,23 @@ DOUBLES = 8 << 20
 ARRAY_BYTES = 8 * DOUBLES
 
 
+def numpy() -> Any:
+    """Return numpy, if it is there."""
+    try:
+        import numpy as np
+    except ImportError:
+        raise CannotMeasureError("numpy is not installed") from None
+    return np
+
+
 def sum_arrays(arrays: Any, sums: Any) -> None:
     """Answer each array by its sum, until None."""
     while (array := arrays.get()) is not None:
         sums.put(float(array.sum()))
 
 
-@row("ndarray_64MB_queue", BYTES, size=4, weight=ARRAY_BYTES)
-def ndarray_64mb_queue(mp: Any, size: int, watch: Watch) -> None:
-    try:
-        import numpy as np
-    except ImportError:
-        raise CannotMeasureError("numpy is not installed") from None
-    array = np.ones(DOUBLES)
+def send_and_sum(mp: Any, array: Any, size: int, watch: Watch) -> None:
+    """Measure an array from put to the answer."""
     arrays, sums = mp.Queue(), mp.Queue()
     with children(mp, [(sum_arrays, (arrays, sums))]):
         for _ in watch:
@@ -33,3 +38,53 @@ def ndarray_64mb_queue(mp: Any, size: int, watch: Watch) -> None:
                     arrays.put(array)
                     check(sums.get() == DOUBLES, "sum of the array")
         arrays.put(None)
+
+
+@row("ndarray_64MB_queue", BYTES, size=4, weight=ARRAY_BYTES)
+def ndarray_64mb_queue(mp: Any, size: int, watch: Watch) -> None:
+    send_and_sum(mp, numpy().ones(DOUBLES), size, watch)
+
+
+@row("shared_array_64MB", BYTES, size=4, weight=ARRAY_BYTES)
+def shared_array_64mb(mp: Any, size: int, watch: Watch) -> None:
+    np = numpy()
+    if mp.name not in ("stdlib", "fastmp"):
+        raise CannotMeasureError(f"{mp.name} has no shared_array")
+    array = mp.shared_array(DOUBLES, np.float64) if mp.is_fastmp else np.empty(DOUBLES)
+    array[:] = 1
+    send_and_sum(mp, array, size, watch)
+
+
+_made: list[Any] = []  # a worker's array, so that only its way is measured
+
+
+def an_array(number: int) -> Any:
+    """Return an array of ones but for its first element."""
+    if not _made:
+        _made.append(numpy().ones(DOUBLES))
+    _made[0][0] = number
+    return _made[0]
+
+
+def check_arrays(arrays: Iterable[Any], size: int) -> None:
+    """Sum the results as they come."""
+    for number, array in zip(range(size), arrays, strict=True):
+        check(float(array.sum()) == DOUBLES - 1 + number, f"sum of array {number}")
+
+
+@row("ndarray_64MB_pool", BYTES, size=4, weight=ARRAY_BYTES)
+def ndarray_64mb_pool(mp: Any, size: int, watch: Watch) -> None:
+    numpy()
+    with mp.Pool(2) as pool:
+        for _ in watch:
+            with watch.timing():
+                check_arrays(pool.map(an_array, range(size), chunksize=1), size)
+
+
+@row("ndarray_64MB_executor", BYTES, size=4, weight=ARRAY_BYTES)
+def ndarray_64mb_executor(mp: Any, size: int, watch: Watch) -> None:
+    numpy()
+    with mp.ProcessPoolExecutor(2) as executor:
+        for _ in watch:
+            with watch.timing():
+                check_arrays((executor.submit(an_array, number).result() for number in range(size)), size)

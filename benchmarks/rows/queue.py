@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from itertools import repeat
 from typing import Any
 
+from ..backends import CannotMeasureError
 from ..measure import BYTES, LOAD, RATE, TIME, Watch, check, clock, row
 from .children import children
 
@@ -91,6 +92,49 @@ def queue_bytes_64k(mp: Any, size: int, watch: Watch) -> None:
         watch.add(seconds)
 
 
+BATCH = 100
+
+
+def put_batches(queue: Any, count: int) -> None:
+    """Be a producer of whole batches, with the time before them."""
+    queue.put(clock())
+    for first in range(0, count, BATCH):
+        queue.put_many(list(range(first, first + BATCH)))
+
+
+def take_batches(queue: Any, count: int) -> int:
+    """Return the sum of ints that come in batches."""
+    total = 0
+    while count > 0:
+        batch = queue.get_many(BATCH)
+        count -= len(batch)
+        total += sum(batch)
+    return total
+
+
+def queue_of_batches(mp: Any) -> Any:
+    """Return a queue with `put_many` and `get_many`."""
+    queue = mp.Queue()
+    if not hasattr(queue, "put_many"):
+        raise CannotMeasureError(f"{mp.name} has no Queue.put_many")
+    return queue
+
+
+@row("queue_put_get_many", RATE, size=1_000_000)
+def queue_put_get_many(mp: Any, size: int, watch: Watch) -> None:
+    size = max(size // BATCH, 1) * BATCH
+    for _ in watch:
+        if mp.name == "stdlib":  # what is written without batches
+            total, seconds = one_way(mp, mp.Queue, range(size), size, take_ints)
+        else:
+            queue = queue_of_batches(mp)
+            with children(mp, [(put_batches, (queue, size))]):
+                begun = queue.get()
+                total, seconds = take_batches(queue, size), clock() - begun
+        check(total == sum(range(size)), "sum of the ints")
+        watch.add(seconds)
+
+
 def put_timed(queue: Any, done: Any, count: int) -> None:
     """Be one of several producers."""
     begun, put = clock(), queue.put
@@ -105,17 +149,22 @@ def get_timed(queue: Any, done: Any, count: int) -> None:
     done.put((clock(), total))
 
 
-@row("queue_4p4c", RATE, size=400_000)
-def queue_4p4c(mp: Any, size: int, watch: Watch) -> None:
-    count = size // 4
+def many_to_many(mp: Any, parties: int, size: int, watch: Watch) -> None:
+    """Measure so many producers and as many consumers on one queue."""
+    count = max(size // parties, 1)
     for _ in watch:
         queue, begun, ended = mp.Queue(), mp.Queue(), mp.Queue()
-        crew = [(get_timed, (queue, ended, count))] * 4 + [(put_timed, (queue, begun, count))] * 4
+        crew = [(get_timed, (queue, ended, count))] * parties + [(put_timed, (queue, begun, count))] * parties
         with children(mp, crew):
-            starts = [begun.get() for _ in range(4)]
-            ends = [ended.get() for _ in range(4)]
-        check(sum(total for _, total in ends) == 4 * sum(range(count)), "sum of the ints")
+            starts = [begun.get() for _ in range(parties)]
+            ends = [ended.get() for _ in range(parties)]
+        check(sum(total for _, total in ends) == parties * sum(range(count)), "sum of the ints")
         watch.add(max(ends)[0] - min(starts)[0])
+
+
+@row("queue_4p4c", RATE, size=400_000)
+def queue_4p4c(mp: Any, size: int, watch: Watch) -> None:
+    many_to_many(mp, 4, size, watch)
 
 
 def echo(get: Callable[[], Any], put: Callable[[Any], None]) -> None:

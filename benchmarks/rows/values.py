@@ -37,6 +37,24 @@ def value_increment_2p(mp: Any, size: int, watch: Watch) -> None:
         check(value.value == size, f"{value.value} increments of {size}")
 
 
+def add_atomically(value: Any, count: int) -> None:
+    """Add 1 without a lock, so many times."""
+    fetch_add = value.fetch_add
+    for _ in repeat(None, count):
+        fetch_add(1)
+
+
+@row("atomic_add", RATE, size=400_000)
+def atomic_add(mp: Any, size: int, watch: Watch) -> None:
+    parties = 4
+    size = max(size // parties, 1) * parties
+    value, work = mp.Value("q", 0), add_atomically if mp.is_fastmp else increment
+    for _ in watch:
+        value.value = 0
+        watch.add(run_together(mp, work, (value, size // parties), parties))
+        check(value.value == size, f"{value.value} additions of {size}")
+
+
 def read(value: Any, size: int, watch: Watch) -> None:
     """Measure `value.value`."""
     for _ in watch:

@@ -1,5 +1,6 @@
 """The benchmarks: every row runs on fastmp; the runner survives cases that hang, crash or compute wrong results."""
 
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -16,8 +17,16 @@ sys.path.append(str(ROOT))  # last: fastmp itself stays the one that is under te
 
 from benchmarks import __main__ as command  # noqa: E402
 from benchmarks import report, runner, targets  # noqa: E402
-from benchmarks.backends import Backend, CannotMeasureError  # noqa: E402
-from benchmarks.measure import ROWS, TIME, Row, Watch, WrongResultError  # noqa: E402
+from benchmarks.backends import (  # noqa: E402
+    BACKENDS,
+    Backend,
+    CannotMeasureError,
+    is_installed,
+    is_measured,
+    version,
+)
+from benchmarks.measure import PERCENTILES, ROWS, TIME, Row, Watch, WrongResultError  # noqa: E402
+from benchmarks.progress import Progress  # noqa: E402
 
 SMALL = {
     "queue_idle_cpu": 1,
@@ -26,12 +35,21 @@ SMALL = {
     "ndarray_64MB_queue": 1,
     "pool_startup_shutdown": 2,
     "process_start_join": 4,
+    "process_start_join_1GB": 1,
+    "ndarray_64MB_pool": 1,
+    "ndarray_64MB_executor": 1,
+    "shared_array_64MB": 1,
+    "size:queue:4194304": 2,
+    "size:pipe:4194304": 2,
+    "size:queue:33554432": 1,
+    "size:pipe:33554432": 1,
 }
 LIMIT = 20.0
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_row_on_fastmp(name: str) -> None:
+def test_row_on_fastmp(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.rows.process.HELD_BYTES", 1 << 22)
     backend = Backend("fastmp")
     assert backend.Queue == fastmp.Queue
     watch = Watch(0)
@@ -44,8 +62,40 @@ def test_row_on_fastmp(name: str) -> None:
 
 
 def test_every_row_has_its_goal() -> None:
-    assert set(ROWS) == set(targets.GOAL)
-    assert set(targets.STAGE) | set(targets.GOAL_ONE_CORE) <= set(targets.GOAL)
+    curves = {name for name, row in ROWS.items() if row.series or name.startswith("latency:")}
+    assert set(ROWS) - curves == set(targets.GOAL)
+    assert set(targets.REFERENCE) | set(targets.GOAL_ONE_CORE) <= set(targets.GOAL)
+
+
+def test_row_is_measured_where_it_has_a_meaning() -> None:
+    assert is_measured("stdlib", "executor_submit")
+    assert not is_measured("billiard", "executor_submit")
+    assert is_measured("billiard", "event_pingpong")
+    assert is_measured("faster-fifo", "queue_put_get_many")
+    assert not is_measured("faster-fifo", "lock_with")
+
+
+@pytest.mark.parametrize("name", [name for name in BACKENDS if name not in ("ray", "loky", "joblib")])
+def test_peer_is_measured_where_it_is_installed(name: str) -> None:
+    if not is_installed(name):
+        pytest.skip(f"{name} is not installed")
+    row = next(row for row in ("queue_small", "pool_map_small", "executor_submit") if is_measured(name, row))
+    settings = runner.Settings((ROWS[row],), (name,), repetitions=1, shrink=1000, seconds=0)
+    (case,) = runner.cases(settings)
+    assert "median" in runner.run(case, settings)
+    assert version(name)
+
+
+def test_operations_that_are_timed_one_by_one_make_a_distribution() -> None:
+    watch = Watch(60)
+    rounds = iter(watch)
+    for seconds in ([9.0, 9.0], [1.0, 2.0], [4.0, 3.0]):
+        next(rounds)
+        watch.each(seconds)
+    assert watch.rounds == [3.0, 7.0]
+    assert watch.distribution[0] == 1.0
+    assert watch.distribution[-1] == 4.0
+    assert len(watch.distribution) == len(PERCENTILES)
 
 
 def test_backend_without_a_name_cannot_be_measured() -> None:
@@ -79,6 +129,48 @@ def test_run_of_the_standard_library(tmp_path: Path, capsys: pytest.CaptureFixtu
     capsys.readouterr()
     assert command.main(["--show", str(written), "--markdown"]) == 0
     assert "| lock_with |" in capsys.readouterr().out
+
+
+def a_run(tmp_path: Path, *arguments: str) -> tuple[dict[str, Any], str]:
+    written = tmp_path / "run.json"
+    assert command.main([*arguments, "--quick", "--json", str(written)]) == 0
+    return json.loads(written.read_text()), written.with_suffix(".html").read_text()
+
+
+def test_report_has_bars_curves_and_percentiles(tmp_path: Path) -> None:
+    _, page = a_run(tmp_path, "lock_with", "size:queue:64", "size:queue:1024", "latency:pipe")
+    assert page.count("<svg") == 3
+    for text in ("lock_with", "by the size of a message", "Round trip over a Pipe", "p99.9", "fastmp"):
+        assert text in page
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")  # nothing is fetched
+
+
+def test_copies_at_once_and_one_core(tmp_path: Path) -> None:
+    document, _ = a_run(tmp_path, "lock_with", "--oversubscribed", "--one-core", "--backends", "fastmp")
+    assert document["metadata"]["copies"] == 2
+    assert document["metadata"]["cores"] == 1
+    assert document["benchmarks"][0]["metadata"]["backend"] == "fastmp"
+
+
+def test_chart_of_the_readme_is_that_of_the_last_kept_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = max((ROOT / "benchmarks" / "results").glob("*.json"))
+    assert command.main(["--show", str(kept), "--chart", str(tmp_path / "chart.svg")]) == 0
+    capsys.readouterr()
+    made = (tmp_path / "chart.svg").read_text()
+    assert made == (ROOT / "docs" / "bench.svg").read_text(), (
+        f"make bench.svg anew: --show {kept} --chart docs/bench.svg"
+    )
+
+
+def test_bar_of_a_run() -> None:
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    progress = Progress(2, terminal)
+    progress.begin("queue_small fastmp 1")
+    progress.end("queue_small fastmp 1", "5 M/s")
+    progress.close()
+    assert "0/2 queue_small fastmp 1" in terminal.getvalue()
+    assert "1/2, 0:00 left" in terminal.getvalue()
 
 
 def test_fastmp_bench_in_the_source_folder(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,19 +234,37 @@ def test_backends_are_interleaved() -> None:
 
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
-    [(3.21e-8, "s", "32.1 ns"), (1.5e-3, "s", "1.50 ms"), (12.3e6, "1/s", "12.3 M/s"), (4.5e8, "B/s", "450 MB/s")],
+    [
+        (3.21e-8, "s", "32.1 ns"),
+        (1e-7, "s", "100 ns"),
+        (1.5e-3, "s", "1.50 ms"),
+        (12.3e6, "1/s", "12.3 M/s"),
+        (4.5e8, "B/s", "450 MB/s"),
+    ],
 )
 def test_values_are_readable(value: float, unit: str, text: str) -> None:
     assert report.si(value, unit) == text
 
 
 def test_ratio_is_above_one_where_fastmp_is_better() -> None:
-    faster, slower = report.Cell(1e-6, 0, ""), report.Cell(4e-6, 0, "")
-    assert report.judged("value_read", [slower, faster], False, targets.GOAL) == ["4.0x", "-", "4 met"]
-    assert report.judged("queue_small", [faster, slower], True, {}) == ["4.0x", "15 not met", "-"]
+    cells = {
+        name: report.Cell(value, 0, "", []) for name, value in (("stdlib", 4e-6), ("fastmp", 1e-6), ("loky", 2e-6))
+    }
+    line = report.Line("value_read", "s", False, cells, "", 0)
+    assert line.ratio("fastmp", "stdlib") == 4
+    assert line.best_peer() == "loky"
+    assert report.verdict(line, targets.GOAL) == "4 met"
+    assert report.peer_texts(line) == ["2.00 µs loky", "2.00x"]
+    assert line._replace(larger_is_better=True).ratio("fastmp", "stdlib") == 0.25
+
+
+def test_goal_against_a_peer() -> None:
+    cells = {name: report.Cell(value, 0, "", []) for name, value in (("faster-fifo", 1.0), ("fastmp", 59.0))}
+    line = report.Line("queue_put_get_many", "1/s", True, cells, "", 0)
+    assert report.verdict(line, targets.GOAL) == "60 of faster-fifo not met"
 
 
 def test_never_worse_allows_for_noise() -> None:
-    assert report.verdict(0.96, 1) == "1 met"
-    assert report.verdict(0.94, 1) == "1 not met"
-    assert report.verdict(1.99, 2) == "2 not met"
+    assert report.is_met(0.96, 1)
+    assert not report.is_met(0.94, 1)
+    assert not report.is_met(1.99, 2)
