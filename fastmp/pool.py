@@ -371,6 +371,18 @@ class Pool:
         self._crew.stream(chunks, _MapChunk(func), _chunks(iter(iterable), chunksize), False, ordered)
         return itertools.chain.from_iterable(chunks)
 
+    # ---- for others to read ----
+
+    @property
+    def _cache(self) -> dict[int, Any]:
+        """The calls that are not done, by number, as they are now."""
+        return {job._job: job for job in self._crew.job_list()}
+
+    @property
+    def _taskqueue(self) -> _TaskQueue:
+        """The calls that have tasks which are not sent yet."""
+        return _TaskQueue(self._crew)
+
     # ---- workers ----
 
     def _repopulate_pool(self) -> None:
@@ -484,6 +496,21 @@ class Pool:
                 end_worker(process)
         crew.maintain = crew.need_helper = None
         places.clear()
+
+
+class _TaskQueue:
+    """What others ask a pool's `_taskqueue`."""
+
+    def __init__(self, crew: _core.Crew) -> None:
+        self._crew = crew
+
+    def qsize(self) -> int:
+        """Return how many calls have tasks which are not sent yet."""
+        return self._crew.waiting
+
+    def empty(self) -> bool:
+        """Return whether there is none."""
+        return not self._crew.backlog
 
 
 class _MapChunk:

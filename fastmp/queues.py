@@ -87,7 +87,7 @@ class SimpleQueue(_Base):
         """Close the queue in this process: it must not be used any more."""
         self._reader.close()
         self._writer.close()
-        self._closed = True
+        self._closed = self._used = True
 
     def _raise_closed(self) -> NoReturn:
         raise OSError("handle is closed")
@@ -113,7 +113,8 @@ class Queue(_Base):
     def close(self) -> None:
         """Declare that this process puts and gets no more; what it has put is still sent."""
         self._closed = True
-        self._reader.close()
+        if self._used:
+            self._reader.close()
 
     def join_thread(self) -> None:
         """Wait until all that this process has put is sent.

@@ -35,6 +35,7 @@ struct fmp_crew {
     struct fmp_job **jobs; /* by the low 32 bits of the id; strong references */
     uint32_t *job_generations, *free_jobs;
     uint32_t job_room, free_count, job_count;
+    uint64_t submitted; /* futures, ever */
 
     PyObject *functions; /* {callable: Function} of those that pickle by reference */
     PyObject *last_callable, *last_function;
@@ -101,6 +102,8 @@ int fmp_crew_map(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable,
 int fmp_crew_feed(struct fmp_crew *crew);
 /* Drops what waits; the jobs are not told. */
 void fmp_crew_drop_feeds(struct fmp_crew *crew);
+/* How many calls have tasks that wait. */
+Py_ssize_t fmp_crew_count_feeds(const struct fmp_crew *crew);
 /* For the garbage collector: what waits keeps its job, and that its pool. */
 int fmp_crew_traverse_feeds(struct fmp_crew *crew, visitproc visit, void *arg);
 /* One exit token: 0, -1 with an exception. */

@@ -72,6 +72,16 @@ fmp_crew_drop_feeds(struct fmp_crew *crew)
     }
 }
 
+Py_ssize_t
+fmp_crew_count_feeds(const struct fmp_crew *crew)
+{
+    Py_ssize_t count = 0;
+    for (const struct fmp_feed *feed = crew->feeds; feed != NULL; feed = feed->next) {
+        count++;
+    }
+    return count;
+}
+
 int
 fmp_crew_traverse_feeds(struct fmp_crew *crew, visitproc visit, void *arg)
 {

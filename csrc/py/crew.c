@@ -141,6 +141,7 @@ crew_submit_future(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     set_up_job((struct fmp_job *)future, FMP_JOB_FUTURE);
+    crew_of(self)->submitted++;
     if (fmp_crew_submit(crew_of(self), (struct fmp_job *)future, args[1], args[2], args[3]) < 0) {
         Py_CLEAR(future);
     }
@@ -423,6 +424,13 @@ get_backlog(PyObject *self, void *unused)
     return PyBool_FromLong(crew_of(self)->feeds != NULL);
 }
 
+static PyObject *
+get_waiting(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromSsize_t(fmp_crew_count_feeds(crew_of(self)));
+}
+
 #define FAST(name) (PyCFunction)(void (*)(void)) crew_##name
 
 static PyMethodDef crew_methods[] = {
@@ -450,6 +458,7 @@ static PyMemberDef crew_members[] = {
     {"deferred", T_OBJECT, offsetof(struct fmp_crew, deferred), READONLY,
      "Done jobs whose callbacks are still to run."},
     {"jobs", T_UINT, offsetof(struct fmp_crew, job_count), READONLY, "How many calls are not done."},
+    {"submitted", T_ULONGLONG, offsetof(struct fmp_crew, submitted), READONLY, "How many futures there ever were."},
     {"pumps", T_ULONGLONG, offsetof(struct fmp_crew, pumps), READONLY, "How often results were taken."},
     {"in_flight", T_UINT, offsetof(struct fmp_crew, in_flight), READONLY, "How many tasks are sent and not answered."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(struct fmp_crew, weakrefs), READONLY, NULL},
@@ -458,6 +467,7 @@ static PyMemberDef crew_members[] = {
 
 static PyGetSetDef crew_getset[] = {
     {"backlog", get_backlog, NULL, "Do tasks wait for room?", NULL},
+    {"waiting", get_waiting, NULL, "How many calls have tasks that wait for room.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -308,6 +308,7 @@ static PyMemberDef job_members[] = {
     {"_value", T_OBJECT, offsetof(struct fmp_job, value), READONLY, "The result or the exception."},
     {"_deferred", T_BOOL, offsetof(struct fmp_job, deferred), 0, "The helper thread finishes the job (callbacks)."},
     {"_pool", T_OBJECT, offsetof(struct fmp_job, owner), 0, "What is to live until the results are there."},
+    {"_job", T_ULONGLONG, offsetof(struct fmp_job, id), READONLY, "Its number in the pool."},
     {"_length", T_PYSSIZET, offsetof(struct fmp_job, length), READONLY, "How many results there will be."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(struct fmp_job, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},

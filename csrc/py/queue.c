@@ -152,6 +152,7 @@ put(struct fmp_queue *q, PyObject *obj, uint64_t deadline_ns)
         return FMP_PY_ERROR;
     }
     int rc;
+    q->used = true;
     if (FMP_UNLIKELY(fmp_wire_encode(w, obj) < 0)) {
         rc = report_unpicklable(q, obj);
     } else {
@@ -304,14 +305,14 @@ queue_qsize(PyObject *self, PyObject *unused)
     return PyLong_FromUnsignedLongLong(fmp_ring_count(ring_of(q)) + fmp_overflow_count(q));
 }
 
-PyDoc_STRVAR(empty_doc,
-             "empty()\n--\n\nTrue if the queue holds nothing that was put before. OSError if it was closed.");
+PyDoc_STRVAR(empty_doc, "empty()\n--\n\nTrue if the queue holds nothing that was put before. OSError if this process "
+                        "has put, and closed it.");
 static PyObject *
 queue_empty(PyObject *self, PyObject *unused)
 {
     (void)unused;
     struct fmp_queue *q = (struct fmp_queue *)self;
-    if (q->closed) {
+    if (q->closed && q->used) {
         PyErr_SetString(PyExc_OSError, "handle is closed");
         return NULL;
     }
@@ -471,6 +472,7 @@ static PyMethodDef queue_methods[] = {
 
 static PyMemberDef queue_members[] = {
     {"_closed", T_BOOL, offsetof(struct fmp_queue, closed), 0, "close() was called in this process."},
+    {"_used", T_BOOL, offsetof(struct fmp_queue, used), 0, "This process has put."},
     {"_feeding", T_BOOL, offsetof(struct fmp_queue, feeding), 0, "A feeder thread is at work."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(struct fmp_queue, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},

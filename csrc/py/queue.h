@@ -36,6 +36,7 @@ struct fmp_queue {
     int fd; /* an eventfd for those who look at `_reader.fileno()`; -1: there were none left */
     struct fmp_spin put_spin, get_spin;
     bool bounded, joinable, closed, feeding;
+    bool used; /* this process has put: close() closes the reader too, as in the standard library */
     PyObject *weakrefs;
 };
 

@@ -333,3 +333,66 @@ def test_ctrl_c_ends_a_wait():
         with pytest.raises(KeyboardInterrupt):
             future.result()
         timer.join()
+
+
+def test_map_with_a_buffer_asks_its_input_as_results_are_taken(executor):
+    asked = []
+
+    def numbers():
+        for number in range(10):
+            asked.append(number)
+            yield number
+
+    results = executor.map(square, numbers(), buffersize=3)
+    assert asked == [0, 1, 2]
+    assert next(results) == 0
+    assert asked == [0, 1, 2, 3]
+    assert list(results) == [x * x for x in range(1, 10)]
+    assert list(executor.map(add, range(7), range(7), chunksize=2, buffersize=1)) == [2 * x for x in range(7)]
+    assert list(executor.map(square, [], buffersize=2)) == []
+
+
+def test_map_with_a_buffer_thrown_away_asks_no_more(executor):
+    numbers = iter(range(10))
+    results = executor.map(square, numbers, buffersize=2)
+    results.close()
+    assert next(numbers) == 2
+
+
+def test_map_with_a_buffer_does_not_keep_its_executor():
+    executor = fastmp.ProcessPoolExecutor(1)
+    results = executor.map(square, range(10), buffersize=2)
+    manager = executor._executor_manager_thread
+    del executor
+    assert list(results) == [0, 1]
+    manager.join()
+
+
+@pytest.mark.parametrize(("size", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), ("1", TypeError)])
+def test_map_with_a_bad_buffer(executor, size, error):
+    with pytest.raises(error, match="buffersize"):
+        executor.map(square, [1], buffersize=size)
+
+
+@pytest.mark.parametrize("on_worker_death", ["break", "fail-task"])
+@pytest.mark.parametrize("how", ["terminate_workers", "kill_workers"])
+def test_workers_are_ended_at_once(how, on_worker_death):
+    executor = fastmp.ProcessPoolExecutor(2, on_worker_death=on_worker_death)
+    futures = [executor.submit(time.sleep, 1000) for _ in range(10)]
+    workers, manager = list(executor._processes.values()), executor._executor_manager_thread
+    getattr(executor, how)()
+    manager.join()
+    assert {worker.exitcode for worker in workers} == {-signal.SIGKILL if "kill" in how else -signal.SIGTERM}
+    assert all(future.cancelled() or isinstance(future.exception(0), BrokenProcessPool) for future in futures)
+    assert any(future.cancelled() for future in futures)
+    with pytest.raises(RuntimeError, match=r"shutdown|terminated"):
+        executor.submit(square, 1)
+    getattr(executor, how)()
+
+
+def test_workers_that_are_not_there_are_ended_too():
+    executor = fastmp.ProcessPoolExecutor(2)
+    executor.terminate_workers()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        executor.submit(square, 1)
+    executor.kill_workers()

@@ -128,6 +128,15 @@ def test_join_thread_before_close():
         q.join_thread()
 
 
+@pytest.mark.parametrize("kind", [fastmp.Queue, fastmp.JoinableQueue])
+def test_a_closed_queue_that_was_not_used_is_empty(kind):
+    q = kind()
+    q.close()
+    q.join_thread()
+    assert q.empty()
+    assert not q._reader.poll()
+
+
 def test_closed_simple_queue():
     q = fastmp.SimpleQueue()
     q.close()

@@ -13,10 +13,12 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from concurrent.futures import Executor
 from concurrent.futures import Future as _StandardFuture
 from concurrent.futures import process as _process
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from ... import _core
@@ -31,6 +33,7 @@ from ..._workers import (
     weakly,
     worker_died,
 )
+from ._insides import CallQueue, Manager, PendingItem, Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -115,7 +118,7 @@ class ProcessPoolExecutor(Executor):
     :param max_workers: how many workers; by default as many as there are CPUs to use
     :param mp_context: the multiprocessing context of the workers
     :param initializer: called with `initargs` in each worker; if it raises, the executor is broken
-    :param max_tasks_per_child: a worker is replaced after so many calls
+    :param max_tasks_per_child: a worker is replaced after so many calls; the default context is then "spawn"
     :param on_worker_death: "break": a worker that dies breaks the executor, as in the standard library; "fail-task":
         only the call that it was running fails, with `fastmp.WorkerDied`, and the worker is replaced
     """
@@ -139,17 +142,27 @@ class ProcessPoolExecutor(Executor):
         if on_worker_death not in ("break", "fail-task"):
             raise ValueError("on_worker_death must be 'break' or 'fail-task'")
         self._max_workers = count_workers(max_workers)
-        self._mp_context = mp_context if mp_context is not None else _default_context()
+        self._mp_context = _context_for(max_tasks_per_child) if mp_context is None else mp_context
+        # Forked workers are all made at once, before there may be a thread; others when there is work for them.
+        self._safe_to_dynamically_spawn_children = self._mp_context.get_start_method(allow_none=False) != "fork"
         self._initializer, self._initargs = initializer, initargs
         self._max_tasks_per_child = max_tasks_per_child
         self._fail_task = on_worker_death == "fail-task"
-        self._processes: dict[int, Any] = {}  # pid: process
+        self._processes: dict[int, Any] | None = {}  # pid: process; for others to read
         self._places: dict[int, Any] = {}  # place in the crew: process
+        self._wanted = 0  # so many workers
+        self._may_grow = False
         self._broken: str | bool = False
         self._shutdown_thread = False
+        self._thrown_away = False  # a thread that shuts it down may keep it for a while
         self._finished = False
         self._shutdown_lock = threading.RLock()
-        self._executor_manager_thread: threading.Thread | None = None
+        self._manager = Manager()
+        self._helper: threading.Thread | None = None
+        # As long as there are workers, for others to read.
+        self._executor_manager_thread: Manager | None = None
+        self._executor_manager_thread_wakeup: Wakeup | None = None
+        self._call_queue: CallQueue | None = None
         _executors.add(self)
 
     # ---- calls ----
@@ -161,7 +174,7 @@ class ProcessPoolExecutor(Executor):
         :raises BrokenProcessPool: if a worker has died
         """
         crew = self._crew
-        if crew is None or self._shutdown_thread or self._broken or _interpreter_exits:
+        if crew is None or self._may_grow or self._shutdown_thread or self._broken or _interpreter_exits:
             crew = self._ready_crew()
         future: Future = crew.submit_future(Future, fn, args, kwargs)
         if crew.backlog:
@@ -169,20 +182,35 @@ class ProcessPoolExecutor(Executor):
         return future
 
     def map(
-        self, fn: Callable[..., Any], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
     ) -> Iterator[Any]:
         """Yield `fn(x, y, …)` for the items of the iterables, in order, computed in chunks.
 
+        :param buffersize: so many chunks are computed ahead of what was yielded; by default all. The iterables are
+            asked for no more than that.
         :raises TimeoutError: from the iterator, when a result is not there `timeout` seconds after the call
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None and not isinstance(buffersize, int):
+            raise TypeError("buffersize must be an integer or None")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
         deadline = None if timeout is None else time.monotonic() + timeout
-        calls = zip(*iterables)  # noqa: B905 - as Executor.map
-        if chunksize == 1:
-            return _in_order([self.submit(fn, *call) for call in calls], deadline)
-        chunks = [self.submit(_run_chunk, fn, chunk) for chunk in _chunks(calls, chunksize)]
-        return _flatten(_in_order(chunks, deadline))
+        calls: Iterator[tuple[Any, ...]] = zip(*iterables)  # noqa: B905 - as Executor.map
+        if chunksize > 1:
+            calls, fn = zip(itertools.repeat(fn), _chunks(calls, chunksize)), _run_chunk
+        if buffersize is None:
+            results = _in_order([self.submit(fn, *call) for call in calls], deadline)
+        else:
+            ahead = deque(self.submit(fn, *call) for call in itertools.islice(calls, buffersize))
+            results = _buffered(ahead, _refill(weakref.ref(self), fn, calls), deadline)
+        return results if chunksize == 1 else _flatten(results)
 
     def _ready_crew(self) -> _core.Crew:
         with self._shutdown_lock:
@@ -195,6 +223,8 @@ class ProcessPoolExecutor(Executor):
             if self._crew is None:
                 self._launch()
             assert self._crew is not None
+            if self._may_grow:
+                self._grow(self._crew)
             return self._crew
 
     # ---- workers ----
@@ -207,26 +237,55 @@ class ProcessPoolExecutor(Executor):
         if not self._fail_task:
             crew.bad_result = weakly(me, ProcessPoolExecutor._break_on_bad_result)
         self._crew = crew
+        self._may_grow = self._safe_to_dynamically_spawn_children
+        self._wanted = 0 if self._may_grow else self._max_workers
         try:
             self._adjust_process_count()
         except BaseException:
             self._crew = None
             self._stop_workers()
             raise
+        self._executor_manager_thread = self._manager
+        self._executor_manager_thread_wakeup = Wakeup(crew)
+        self._call_queue = CallQueue(crew)
+
+    def _grow(self, crew: _core.Crew) -> None:
+        """A call is about to be submitted: one more worker, unless one is idle."""
+        crew.pump()
+        if crew.in_flight >= self._wanted or crew.backlog:
+            self._wanted += 1
+            self._may_grow = self._wanted < self._max_workers
+            self._adjust_process_count()
+
+    def _start_executor_manager_thread(self) -> None:
+        """Start the workers before the first call; for others to use."""
+        with self._shutdown_lock:
+            if self._crew is None:
+                self._launch()
 
     def _adjust_process_count(self) -> None:
         """Start workers until there are as many as there should be."""
-        for place in range(self._max_workers):
+        if self._crew is None:
+            self._launch()
+        for place in range(self._wanted):
             if place not in self._places:
                 self._spawn_process(place)
 
-    def _spawn_process(self, place: int) -> None:
+    def _spawn_process(self, place: int | None = None) -> None:
+        """Start one worker, at the first free place by default; if there is none, do nothing."""
         assert self._crew is not None
+        if place is None:
+            place = next((place for place in range(self._max_workers) if place not in self._places), None)
+            if place is None:
+                return
+            self._wanted = max(self._wanted, place + 1)
         settings = (self._initializer, self._initargs, self._max_tasks_per_child)
         args = (self._crew, place, *settings, parent_to_follow())
         process = self._mp_context.Process(target=_work, args=args)
         process.start()
-        self._processes[process.pid] = self._places[place] = process
+        self._places[place] = process
+        if self._processes is not None:
+            self._processes[process.pid] = process
         self._crew.set_worker(place, process.pid)
 
     def _maintain(self) -> None:
@@ -235,19 +294,15 @@ class ProcessPoolExecutor(Executor):
             for place, process in list(self._places.items()):
                 if process.exitcode is not None and self._places.get(place) is process:
                     self._bury(place, process)
-            if (
-                not self._finished
-                and not self._broken
-                and self._crew is not None
-                and len(self._places) < self._max_workers
-            ):
+            if not self._finished and not self._broken and self._crew is not None and len(self._places) < self._wanted:
                 self._adjust_process_count()
 
     def _bury(self, place: int, process: Any) -> None:
         assert self._crew is not None
         process.join()
         del self._places[place]
-        self._processes.pop(process.pid, None)
+        if self._processes is not None:
+            self._processes.pop(process.pid, None)
         replaceable = process.exitcode == 0 and self._max_tasks_per_child is not None
         if replaceable or self._finished or (self._fail_task and process.exitcode != 1):
             self._crew.bury_worker(place, worker_died(process))
@@ -264,6 +319,7 @@ class ProcessPoolExecutor(Executor):
         error.__cause__ = worker_died(process)(None, 0)
         self._stop_workers()
         self._crew.fail_all(error)
+        self._manager.end()
 
     def _break_on_bad_result(self, cause: BaseException) -> None:
         """A result cannot be unpickled: as in the standard library, that breaks the executor."""
@@ -274,13 +330,13 @@ class ProcessPoolExecutor(Executor):
             self._broken = str(error)
             self._stop_workers()
         self._crew.fail_all(error)
+        self._manager.end()
 
     def _stop_workers(self) -> None:
-        for process in self._processes.values():
+        for process in self._places.values():
             process.terminate()
-        for process in self._processes.values():
+        for process in self._places.values():
             end_worker(process)
-        self._processes.clear()
         self._places.clear()
 
     # ---- the helper thread ----
@@ -288,10 +344,23 @@ class ProcessPoolExecutor(Executor):
     def _start_helper(self) -> None:
         """Somebody must take results while nobody waits."""
         with self._shutdown_lock:
-            if self._executor_manager_thread is None and self._crew is not None and not self._finished:
-                self._executor_manager_thread = start_helper(self, self._crew, _must_go_on, _nothing)
+            if self._helper is None and self._crew is not None and not self._finished:
+                self._helper = start_helper(self, self._crew, _must_go_on, _nothing)
+                self._manager.add(self._helper)
         if self._crew is not None:
             self._crew.poke()
+
+    # ---- for others to read ----
+
+    @property
+    def _queue_count(self) -> int:
+        """How many calls there were."""
+        return 0 if self._crew is None else self._crew.submitted
+
+    @property
+    def _pending_work_items(self) -> dict[int, PendingItem]:
+        """The calls that are not done, by number, as they are now."""
+        return {} if self._crew is None else {job._job: PendingItem(job) for job in self._crew.job_list()}
 
     # ---- the end ----
 
@@ -304,15 +373,33 @@ class ProcessPoolExecutor(Executor):
         with self._shutdown_lock:
             self._shutdown_thread = True
             crew = self._crew
-        if crew is None or self._finished:
-            return
-        if cancel_futures:
-            for future in crew.job_list():
-                future.cancel()
-        if wait:
-            _finish(self)
-        else:
-            _finish_in_background(self)
+        if crew is not None and not self._finished:
+            if cancel_futures:
+                for future in crew.job_list():
+                    future.cancel()
+            if wait:
+                _finish(self)
+            else:
+                _finish_in_background(self)
+        self._executor_manager_thread = self._executor_manager_thread_wakeup = None
+        self._call_queue = self._processes = None
+
+    def terminate_workers(self) -> None:
+        """Terminate the workers at once, as `Process.terminate` does, and shut down; the pending calls fail."""
+        self._end_workers("terminate")
+
+    def kill_workers(self) -> None:
+        """Kill the workers at once, as `Process.kill` does, and shut down; the pending calls fail."""
+        self._end_workers("kill")
+
+    def _end_workers(self, how: Literal["terminate", "kill"]) -> None:
+        with self._shutdown_lock:
+            self._fail_task = False  # those who die now are not replaced
+            processes = list(self._places.values())
+        self.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            with suppress(ValueError, ProcessLookupError):  # it has ended and was closed
+                getattr(process, how)()
 
     def _close(self) -> None:
         """Everything is done: end the workers."""
@@ -321,38 +408,40 @@ class ProcessPoolExecutor(Executor):
                 return
             self._finished = True
             send_exits(self._crew, len(self._places))
-            processes = list(self._processes.values())
+            processes = list(self._places.values())
         for process in processes:
             process.join()
-        self._processes.clear()
         self._places.clear()
         self._crew.maintain = None
         self._crew.poke()
+        self._manager.end()
 
     def __del__(self) -> None:
+        self._thrown_away = True
         if self._crew is not None and not self._finished and not _interpreter_exits:
             self.shutdown(wait=False)
 
 
 def _finish(executor: ProcessPoolExecutor) -> None:
-    crew = executor._crew
+    """See the pending calls through and end the workers. Several threads may be at it."""
+    crew, manager = executor._crew, executor._manager
     assert crew is not None
     while crew.jobs and not executor._broken:
         crew.pump(0.1)
     executor._close()
-    helper = executor._executor_manager_thread
-    if helper is not None and helper is not threading.current_thread():
-        helper.join()
+    if not manager.is_mine():
+        manager.join()
 
 
 def _finish_in_background(executor: ProcessPoolExecutor) -> None:
     """`shutdown(wait=False)`: a thread sees the pending calls through. It keeps the executor alive until then."""
     thread = threading.Thread(target=_finish, args=(executor,), name="fastmp-shutdown")
+    executor._manager.add(thread)
     thread.start()
 
 
 def _must_go_on(executor: ProcessPoolExecutor) -> bool:
-    return not executor._finished
+    return not executor._finished and not executor._broken
 
 
 def _nothing(job: object) -> None:
@@ -392,6 +481,36 @@ def _take_last(futures: list[Future], deadline: float | None) -> Any:
     return result
 
 
+def _buffered(ahead: deque[Future], refill: Callable[[deque[Future]], None], deadline: float | None) -> Iterator[Any]:
+    """Yield the results as `_in_order` does, and submit one more call before each."""
+    try:
+        while ahead:
+            refill(ahead)
+            yield _take_first(ahead, deadline)
+    finally:
+        for future in ahead:
+            future.cancel()
+
+
+def _take_first(futures: deque[Future], deadline: float | None) -> Any:
+    result = futures[0].result(None if deadline is None else deadline - time.monotonic())
+    futures.popleft()
+    return result
+
+
+def _refill(
+    ref: weakref.ref[ProcessPoolExecutor], fn: Callable[..., Any], calls: Iterator[tuple[Any, ...]]
+) -> Callable[[deque[Future]], None]:
+    """What submits the next call, if there is one and the executor was not thrown away."""
+
+    def submit_one(ahead: deque[Future]) -> None:
+        executor = ref()
+        if executor is not None and not executor._thrown_away:
+            ahead.extend(executor.submit(fn, *call) for call in itertools.islice(calls, 1))
+
+    return submit_one
+
+
 def _flatten(chunks: Iterator[list[Any]]) -> Iterator[Any]:
     for chunk in chunks:
         chunk.reverse()
@@ -399,10 +518,13 @@ def _flatten(chunks: Iterator[list[Any]]) -> Iterator[Any]:
             yield chunk.pop()
 
 
-def _default_context() -> Any:
+def _context_for(max_tasks_per_child: int | None) -> Any:
+    """The context of workers for which none is given."""
     from ... import context
 
-    return context._default_context.get_context()
+    default = context._default_context
+    spawn = max_tasks_per_child is not None and "spawn" in default.get_all_start_methods()
+    return default.get_context("spawn" if spawn else None)
 
 
 def _at_exit() -> None:
