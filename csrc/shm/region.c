@@ -45,6 +45,11 @@ fmp_region_create(struct fmp_region *r, uint64_t size)
         return rc;
     }
     struct fmp_region_shm *h = fmp_region_header(r);
+    rc = sys_random(h->token, sizeof h->token);
+    if (rc != 0) {
+        fmp_region_close(r);
+        return rc;
+    }
     h->layout = FMP_REGION_LAYOUT;
     h->header_bytes = sizeof *h;
     h->size = want;
@@ -60,14 +65,14 @@ header_is_sound(const struct fmp_region_shm *h, uint64_t size)
 }
 
 int
-fmp_region_attach(struct fmp_region *r, int fd)
+fmp_region_attach(struct fmp_region *r, int fd, const unsigned char *token)
 {
     uint64_t size;
     int rc = sys_file_size(fd, &size);
     if (rc != 0) {
         return rc;
     }
-    if (size < FMP_REGION_SIZE_MIN) {
+    if (size < FMP_REGION_SIZE_MIN || !sys_cannot_shrink(fd)) {
         return -EPROTO;
     }
     void *base;
@@ -75,11 +80,12 @@ fmp_region_attach(struct fmp_region *r, int fd)
     if (rc != 0) {
         return rc;
     }
-    if (!header_is_sound(base, size)) {
+    struct fmp_region mapped = {.base = base, .size = size, .fd = fd};
+    if (!header_is_sound(base, size) || (token != NULL && !fmp_region_is(&mapped, token))) {
         sys_unmap(base, size);
         return -EPROTO;
     }
-    *r = (struct fmp_region){.base = base, .size = size, .fd = fd};
+    *r = mapped;
     return 0;
 }
 

@@ -2,16 +2,20 @@
  * A region: one sparse memfd, mapped once. Called by: everything that lives in shared memory.
  *
  * The mapping is made before the first fork, so every descendant has it at the same address; a process that gets the
- * descriptor by other means attaches it anywhere, as nothing in a region is a raw pointer. The header is checked before
- * anything in it is believed. Nothing has a name in a file system: when the last process is gone, so is the memory.
+ * descriptor by other means attaches it anywhere, as nothing in a region is a raw pointer. A region cannot shrink (the
+ * kernel refuses: it is sealed), and its header is checked before anything in it is believed. It is told from others
+ * by a random token. Nothing has a name in a file system: when the last process is gone, so is the memory.
  */
 #ifndef FMP_SHM_REGION_H
 #define FMP_SHM_REGION_H
 
+#include <string.h>
+
 #include "base/atomic.h"
 
 #define FMP_REGION_MAGIC UINT64_C(0x31706d7473616600) /* "\0fastmp1" */
-#define FMP_REGION_LAYOUT 1u
+#define FMP_REGION_LAYOUT 2u
+#define FMP_TOKEN_BYTES 16u
 /* Tried first, then halved until the kernel agrees (RLIMIT_AS, vm.overcommit_memory=2, 39-bit address spaces). */
 #define FMP_REGION_SIZE_DEFAULT (UINT64_C(1) << 38)
 #define FMP_REGION_SIZE_MIN (UINT64_C(1) << 24)
@@ -28,6 +32,7 @@ struct fmp_region_shm {
     uint32_t layout;
     uint32_t header_bytes;
     uint64_t size;
+    unsigned char token[FMP_TOKEN_BYTES];   /* which region it is, among all that there ever were */
     FMP_ALIGNED _Atomic uint32_t next_slot; /* participants: where the search for a free slot starts */
     FMP_ALIGNED uint64_t heap_root[32];     /* owned by heap/, as zeroed memory */
 };
@@ -42,8 +47,9 @@ struct fmp_region {
 
 /* Makes a region of `size` bytes, or the largest that can be had below it if `size` is 0. 0 or -errno. */
 int fmp_region_create(struct fmp_region *r, uint64_t size);
-/* Maps the region behind `fd`, which stays the caller's on failure. -EPROTO if it is none of this layout. */
-int fmp_region_attach(struct fmp_region *r, int fd);
+/* Maps the region behind `fd`, which stays the caller's on failure. -EPROTO if it is none of this layout, or not the
+ * one with this token (NULL: any). */
+int fmp_region_attach(struct fmp_region *r, int fd, const unsigned char *token);
 /* Unmaps and closes. */
 void fmp_region_close(struct fmp_region *r);
 
@@ -51,6 +57,12 @@ FMP_INLINE struct fmp_region_shm *
 fmp_region_header(const struct fmp_region *r)
 {
     return (struct fmp_region_shm *)r->base;
+}
+
+FMP_INLINE bool
+fmp_region_is(const struct fmp_region *r, const unsigned char *token)
+{
+    return memcmp(fmp_region_header(r)->token, token, FMP_TOKEN_BYTES) == 0;
 }
 
 /* The address of `off`; the caller knows that [off, off+len) lies in the region. */

@@ -5,17 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 int
 sys_memfd(const char *name, uint64_t size)
 {
-    int fd = memfd_create(name, MFD_CLOEXEC);
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0) {
         return -errno;
     }
-    if (ftruncate(fd, (off_t)size) < 0) {
+    if (ftruncate(fd, (off_t)size) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
         int err = errno;
         close(fd);
         return -err;
@@ -111,4 +112,17 @@ sys_file_size(int fd, uint64_t *size)
     }
     *size = (uint64_t)st.st_size;
     return 0;
+}
+
+bool
+sys_cannot_shrink(int fd)
+{
+    int seals = fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && (seals & F_SEAL_SHRINK) != 0;
+}
+
+int
+sys_random(void *bytes, size_t count)
+{
+    return getrandom(bytes, count, 0) == (ssize_t)count ? 0 : -errno;
 }

@@ -4,7 +4,7 @@
 
 #include "base/attr.h"
 
-/* A memfd, close-on-exec, of `size` bytes, sparse. The descriptor, or -errno. */
+/* A memfd, close-on-exec, of `size` bytes, sparse, that can neither shrink nor grow. The descriptor, or -errno. */
 int sys_memfd(const char *name, uint64_t size);
 /* Maps `size` bytes of `fd` shared and not reserved, at *base. 0 or -errno. */
 int sys_map_shared(int fd, uint64_t size, void **base);
@@ -18,5 +18,9 @@ int sys_release_pages(int fd, uint64_t off, uint64_t len);
 uint64_t sys_memory_available(void);
 /* Size of the file behind `fd` in *size. */
 int sys_file_size(int fd, uint64_t *size);
+/* Is it a memfd that nobody can shrink? Then memory mapped from it stays. */
+bool sys_cannot_shrink(int fd);
+/* So many random bytes (at most 256). 0 or -errno. */
+int sys_random(void *bytes, size_t count);
 
 #endif

@@ -354,7 +354,7 @@ test_second_handle_sees_the_same(void)
     struct fmp_region other_region;
     struct fmp_heap *other;
     int fd = dup(region.fd);
-    CHECK_OK(fmp_region_attach(&other_region, fd));
+    CHECK_OK(fmp_region_attach(&other_region, fd, NULL));
     CHECK(other_region.base != region.base);
     CHECK_OK(fmp_heap_open(&other, &other_region));
     strcpy(fmp_at(&region, off), "hello");

@@ -58,7 +58,7 @@ test_attach_sees_the_same_memory(void)
 {
     struct fmp_region a, b;
     CHECK_OK(fmp_region_create(&a, FMP_REGION_SIZE_MIN));
-    CHECK_OK(fmp_region_attach(&b, dup(a.fd)));
+    CHECK_OK(fmp_region_attach(&b, dup(a.fd), NULL));
     CHECK(a.base != b.base);
     CHECK_EQ(b.size, a.size);
     strcpy(fmp_at(&a, 1 << 20), "here");
@@ -74,7 +74,7 @@ check_refused(int fd)
 {
     struct fmp_region r = {.fd = 77};
     CHECK(fd >= 0);
-    CHECK_EQ(fmp_region_attach(&r, fd), -EPROTO);
+    CHECK_EQ(fmp_region_attach(&r, fd, NULL), -EPROTO);
     CHECK_EQ(r.fd, 77);
     CHECK_EQ(close(fd), 0);
 }
@@ -90,14 +90,48 @@ test_attach_refuses_what_is_no_region(void)
     check_refused(sys_memfd("test", 0));
     check_refused(sys_memfd("test", 4096));
     check_refused(sys_memfd("test", FMP_REGION_SIZE_MIN));
-    CHECK_EQ(fmp_region_attach(&r, -1), -EBADF);
+    CHECK_EQ(fmp_region_attach(&r, -1, NULL), -EBADF);
+}
+
+static void
+test_a_region_is_told_by_its_token(void)
+{
+    struct fmp_region a, b, again;
+    CHECK_OK(fmp_region_create(&a, FMP_REGION_SIZE_MIN));
+    CHECK_OK(fmp_region_create(&b, FMP_REGION_SIZE_MIN));
+    unsigned char token[FMP_TOKEN_BYTES];
+    memcpy(token, fmp_region_header(&a)->token, sizeof token);
+    CHECK(fmp_region_is(&a, token) && !fmp_region_is(&b, token));
+    CHECK_EQ(fmp_region_attach(&again, b.fd, token), -EPROTO);
+    CHECK_OK(fmp_region_attach(&again, dup(a.fd), token));
+    fmp_region_close(&again);
+    fmp_region_close(&a);
+    fmp_region_close(&b);
+}
+
+/* Else whoever has the descriptor could take the memory away under those who use it. */
+static void
+test_a_region_cannot_be_cut(void)
+{
+    struct fmp_region r;
+    CHECK_OK(fmp_region_create(&r, FMP_REGION_SIZE_MIN));
+    CHECK(ftruncate(r.fd, 4096) < 0 && errno == EPERM);
+    CHECK(ftruncate(r.fd, 2 * FMP_REGION_SIZE_MIN) < 0 && errno == EPERM);
+    CHECK_OK(sys_reserve_pages(r.fd, 0, 8192));
+    CHECK_OK(sys_release_pages(r.fd, 4096, 4096)); /* a hole is no cut */
+    fmp_region_close(&r);
+
+    int fd = memfd_create("test", 0);
+    CHECK_EQ(ftruncate(fd, FMP_REGION_SIZE_MIN), 0);
+    CHECK(!sys_cannot_shrink(fd));
+    check_refused(fd);
 }
 
 /* Each field of the header, damaged in turn. */
 static void
 test_attach_checks_the_header(void)
 {
-    for (int field = 0; field < 5; field++) {
+    for (int field = 0; field < 4; field++) {
         struct fmp_region r;
         CHECK_OK(fmp_region_create(&r, FMP_REGION_SIZE_MIN));
         struct fmp_region_shm *h = fmp_region_header(&r);
@@ -105,7 +139,6 @@ test_attach_checks_the_header(void)
         h->layout += field == 1;
         h->header_bytes -= field == 2;
         h->size += field == 3 ? 4096 : 0;
-        CHECK_EQ(ftruncate(r.fd, field == 4 ? 2 * FMP_REGION_SIZE_MIN : FMP_REGION_SIZE_MIN), 0);
         check_refused(dup(r.fd));
         fmp_region_close(&r);
     }
@@ -186,6 +219,8 @@ main(int argc, char **argv)
     RUN(test_attach_sees_the_same_memory);
     RUN(test_attach_refuses_what_is_no_region);
     RUN(test_attach_checks_the_header);
+    RUN(test_a_region_is_told_by_its_token);
+    RUN(test_a_region_cannot_be_cut);
     RUN(test_holds);
     RUN(test_close_leaves_nothing);
     RUN(test_reserved_pages_hold);
