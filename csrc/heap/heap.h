@@ -60,6 +60,16 @@ void fmp_heap_drop(struct fmp_heap *heap, fmp_off off, uint32_t id);
 /* How many processes hold the block. */
 unsigned fmp_heap_holders(struct fmp_heap *heap, fmp_off off);
 
+/* For blocks that are named to other processes, who believe nothing of it. life: the number of this life of a SHARED
+ * block, which tells it from all that lay or will lie at the same place; 0 if there is none. is_held: is there, in this
+ * life, a SHARED block of this kind with so many usable bytes, and is this process a holder? Then it stays so until it
+ * drops it. */
+uint64_t fmp_heap_life(struct fmp_heap *heap, fmp_off off);
+bool fmp_heap_is_held(struct fmp_heap *heap, fmp_off off, uint64_t life, enum fmp_block_kind kind, uint64_t bytes);
+/* A walk over all blocks: whatever `id` holds is held by `heir` from now on (0: by nobody). `id` is this process, or
+ * one that is not started yet and was reserved for it. */
+void fmp_heap_drop_all(struct fmp_heap *heap, uint32_t id, uint32_t heir);
+
 /* All that the killed `id` held or owned is given back, then its slot is buried; so it goes with all others that are
  * marked dead. Blocks in TRANSIT are freed if no cell names them that somebody alive will read. Idempotent. Does
  * nothing if the process is not killed; if another process is reclaiming, that one will do this one's work too. */

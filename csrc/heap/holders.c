@@ -215,8 +215,10 @@ fmp_block_share(struct fmp_heap *heap, const struct fmp_block *block, enum fmp_b
     fmp_store_relaxed(&block->shm->kind, (uint32_t)kind);
     fmp_fetch_or_acq_rel(word_of(heap, block, me), bit_of(me)); /* H8: pairs with H10 */
     FMP_FAULT("heap:held");
-    /* H6: publish kind, holder and contents. Pairs with H5 and H7. */
-    return fmp_cas_release(&block->shm->state, &state, fmp_state_next(state, FMP_SHARED, 0)) ? 0 : -EINVAL;
+    uint64_t shared = fmp_state_next(state, FMP_SHARED, 0);
+    fmp_store_relaxed(&block->shm->life, fmp_state_version(shared));
+    /* H6: publish kind, life, holder and contents. Pairs with H5 and H7. */
+    return fmp_cas_release(&block->shm->state, &state, shared) ? 0 : -EINVAL;
 }
 
 int
@@ -263,4 +265,40 @@ fmp_heap_holders(struct fmp_heap *heap, fmp_off off)
         }
     }
     return count;
+}
+
+uint64_t
+fmp_heap_life(struct fmp_heap *heap, fmp_off off)
+{
+    struct fmp_block block;
+    return shared_block_at(heap, off, &block) ? fmp_load_relaxed(&block.shm->life) : 0; /* relaxed: behind H5 */
+}
+
+bool
+fmp_heap_is_held(struct fmp_heap *heap, fmp_off off, uint64_t life, enum fmp_block_kind kind, uint64_t bytes)
+{
+    struct fmp_block block;
+    uint32_t me = heap->region->me;
+    /* Nobody clears our bit but we, so what is found in a block that we hold stays. */
+    return me != 0 && shared_block_at(heap, off, &block) && holds_any(heap, &block, &me, 1) &&
+           fmp_load_relaxed(&block.shm->life) == life && fmp_load_relaxed(&block.shm->kind) == (uint32_t)kind &&
+           fmp_backing_bytes(heap, &block) >= bytes;
+}
+
+void
+fmp_heap_drop_all(struct fmp_heap *heap, uint32_t id, uint32_t heir)
+{
+    struct fmp_walk walk = {0};
+    struct fmp_block block;
+    while (fmp_walk_next(heap, &walk, &block)) {
+        bool shared = fmp_state_phase(fmp_load_acquire(&block.shm->state)) == FMP_SHARED; /* H5: pairs with H6 */
+        if (!shared || !holds_any(heap, &block, &id, 1)) {
+            continue;
+        }
+        if (heir != 0) {
+            fmp_fetch_or_acq_rel(word_of(heap, &block, heir), bit_of(heir)); /* H8: pairs with H10 */
+            FMP_FAULT("heap:inherited");
+        }
+        fmp_holders_clear(heap, &block, &id, 1);
+    }
 }

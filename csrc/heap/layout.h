@@ -13,15 +13,15 @@
  * a chunk whose claimer was killed: a walk steps over it chunk by chunk. Blocks from `carved` on have never been looked
  * at, and their pages need not exist.
  *
- * Order of the atomics. "Owner's fields" are backed, ring, position, kind and the payload: written by the owner only,
- * published by the next change of the state word.
+ * Order of the atomics. "Owner's fields" are backed, ring, position, life, kind and the payload: written by the owner
+ * only, published by the next change of the state word.
  *
  *   H1  claim    CAS FREE -> OWNED          acquire  pairs with H2: the former owner's last use of the block is over
  *   H2  free     CAS OWNED -> FREE          release  pairs with H1
  *   H3  send     CAS OWNED -> TRANSIT       release  pairs with H4 and H5: ring, position and the payload
  *   H4  receive  CAS TRANSIT -> OWNED       acquire  pairs with H3
  *   H5  look     load of the state          acquire  pairs with H3, H6: owner's fields of a block that is not ours
- *   H6  share    CAS OWNED -> SHARED        release  pairs with H5, H7: kind, first holder's bit, payload
+ *   H6  share    CAS OWNED -> SHARED        release  pairs with H5, H7: kind, life, first holder's bit, payload
  *   H7  bump     CAS SHARED(v) -> (v+1)     acq_rel  pairs with itself: see holders.c
  *   H8  set      fetch_or of a holder bit   acq_rel  pairs with H10
  *   H9  clear    fetch_and of a holder bit  acq_rel  pairs with H10: see holders.c
@@ -73,6 +73,7 @@ struct fmp_block_shm {
     _Atomic uint64_t backed; /* bytes of payload whose pages exist; kept by classes that give pages back */
     _Atomic uint64_t ring;   /* TRANSIT: where it is named */
     _Atomic uint64_t position;
+    _Atomic uint64_t life;       /* SHARED: the version of the state with which it became so; no other life has it */
     _Atomic uint32_t kind;       /* SHARED: enum fmp_block_kind */
     _Atomic uint32_t has_bitmap; /* the pages of its bitmap exist; once set, set for good */
     /* In a parcel: the payload of the block that it names, or 0. In a SHARED block: the parcel that named it last, a
@@ -107,6 +108,12 @@ FMP_INLINE uint64_t
 fmp_state_next(uint64_t state, enum fmp_phase phase, uint32_t owner)
 {
     return ((state >> 27) + 1) << 27 | (uint64_t)phase << 24 | owner;
+}
+
+FMP_INLINE uint64_t
+fmp_state_version(uint64_t state)
+{
+    return state >> 27;
 }
 
 FMP_INLINE bool
