@@ -12,7 +12,7 @@ from collections.abc import Callable
 from multiprocessing import util  # noqa: F401  its exit function must be older than the user's, as there
 from multiprocessing.context import assert_spawning
 from multiprocessing.process import current_process
-from typing import Any, NoReturn
+from typing import Any
 
 from . import _core
 from ._core import BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore, SemLock
@@ -35,13 +35,34 @@ class Barrier(_core.Barrier, threading.Barrier):
 # ---- what the C types call ----
 
 
-def _reduce(shared: object) -> NoReturn:
-    """Pickling: the one place that says no. A forked child has the object already, and needs no pickle."""
+def _reduce(shared: Any) -> tuple[Any, ...]:
+    """Pickling: for a child that is being started the object's place, and what this process has beside it."""
+    travel = shared._travel()
+    if travel is not None:
+        base = next(kind for kind in _KINDS if isinstance(shared, kind))
+        return _rebuild, (base, type(shared), travel, _arguments(shared)), shared.__getstate__()
     assert_spawning(shared)
     raise RuntimeError(
         "A SemLock created in a fork context is being shared with a process in a spawn context. This is not supported. "
         "Please use the same context to create multiprocessing objects and Process."
     )
+
+
+def _arguments(shared: Any) -> tuple[Any, ...] | None:
+    """What a Condition or a Barrier keeps in its process: the arguments of its `__init__`."""
+    if isinstance(shared, Condition):
+        return (shared._lock,)
+    if isinstance(shared, _core.Barrier):
+        return shared.parties, shared._action, shared._timeout
+    return None
+
+
+def _rebuild(base: Any, cls: type, travel: bytes, arguments: tuple[Any, ...] | None) -> Any:
+    """In the receiving process: the same object, of the same class."""
+    shared = base.__new__(cls, _travel=travel)
+    if arguments is not None:
+        base.__init__(shared, *arguments, ctx=None)
+    return shared
 
 
 def _repr(shared: Any) -> str:
@@ -66,6 +87,9 @@ def _holder(lock: Lock | RLock) -> str:
 def _rlock_count(lock: RLock) -> int | str:
     return lock._count() if lock._is_mine() else 0 if lock._get_value() == 1 else "nonzero"
 
+
+# The types of csrc/py/, a subclass before its base.
+_KINDS: tuple[type, ...] = (BoundedSemaphore, Semaphore, RLock, Lock, Condition, Event, _core.Barrier)
 
 _DESCRIPTIONS: list[tuple[type, Callable[[Any], str]]] = [
     (Lock, lambda lock: f"(owner={_holder(lock)})"),

@@ -83,6 +83,7 @@ static void
 attach(struct fmp_pipe_end *end, struct fmp_pipe *pipe, struct fmp_pipe_way *in, struct fmp_pipe_way *out, int fd)
 {
     *end = (struct fmp_pipe_end){.pipe = pipe, .in = in, .out = out, .is_socket = pipe->count == 2};
+    end->space = pipe->ways[0].block.space;
     end->mode = &pipe->ways[0].shm->mode;
     fmp_store_relaxed(&end->fd, fd); /* relaxed: no other thread knows the end yet */
 }

@@ -50,6 +50,7 @@ struct fmp_pipe_way {
 struct fmp_pipe_end {
     struct fmp_pipe *pipe;         /* NULL: closed, or not an end of ours */
     struct fmp_pipe_way *in, *out; /* NULL if this end does not read, or write */
+    struct fmp_space *space;       /* where its messages lie; also once it is closed */
     _Atomic uint32_t *mode;
     _Atomic int fd; /* -1 once closed: a thread that waits without the GIL looks */
     bool is_socket;

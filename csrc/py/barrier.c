@@ -27,8 +27,8 @@ as_barrier(PyObject *op)
 static PyObject *
 barrier_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    (void)args, (void)kwargs;
-    PyObject *op = fmp_py_semlock_new(type, sizeof(struct fmp_barrier_shm));
+    (void)args;
+    PyObject *op = fmp_py_semlock_new(type, kwargs, sizeof(struct fmp_barrier_shm));
     if (op != NULL) {
         as_barrier(op)->shm = fmp_handle_at(&as_barrier(op)->base.handle);
     }

@@ -35,8 +35,8 @@ as_condition(PyObject *op)
 static PyObject *
 condition_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    (void)args, (void)kwargs;
-    PyObject *op = fmp_py_semlock_new(type, FMP_CONDITION_BYTES(RECORDS));
+    (void)args;
+    PyObject *op = fmp_py_semlock_new(type, kwargs, FMP_CONDITION_BYTES(RECORDS));
     if (op != NULL) {
         struct condition *self = as_condition(op);
         self->shared = (struct fmp_condition){

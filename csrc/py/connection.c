@@ -131,8 +131,8 @@ fmp_connection_take(struct fmp_connection *c, struct fmp_message *m)
 PyObject *
 fmp_connection_load(struct fmp_connection *c, struct fmp_message *m)
 {
-    struct fmp_space *space = fmp_space_default();
-    if (space == NULL) {
+    struct fmp_space *space = c->end.space;
+    if (fmp_space_use(space) == 0) {
         return NULL;
     }
     if (FMP_LIKELY(m->tag == FMP_CONNECTION_OBJECT)) {

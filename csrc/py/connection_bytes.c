@@ -60,8 +60,8 @@ static int
 send_part(struct fmp_connection *c, const char *data, size_t bytes)
 {
     struct fmp_message m;
-    struct fmp_space *space = fmp_space_default();
-    if (space == NULL || fmp_message_prepare_bytes(space, &m, FMP_CONNECTION_BYTES, data, bytes) < 0) {
+    struct fmp_space *space = c->end.space;
+    if (fmp_space_use(space) == 0 || fmp_message_prepare_bytes(space, &m, FMP_CONNECTION_BYTES, data, bytes) < 0) {
         return -1;
     }
     struct fmp_pipe *pipe = fmp_connection_hold(c);
@@ -116,8 +116,8 @@ fmp_connection_send_bytes(PyObject *self, PyObject *const *args, Py_ssize_t narg
 static PyObject *
 bytes_of(struct fmp_connection *c, struct fmp_message *m)
 {
-    struct fmp_space *space = fmp_space_default();
-    if (space == NULL) {
+    struct fmp_space *space = c->end.space;
+    if (fmp_space_use(space) == 0) {
         return NULL;
     }
     if (FMP_LIKELY(m->tag == FMP_CONNECTION_BYTES)) {
@@ -215,8 +215,8 @@ static PyObject *
 recv_into(struct fmp_connection *c, const Py_buffer *buffer, Py_ssize_t offset)
 {
     struct fmp_message m;
-    struct fmp_space *space = fmp_space_default();
-    if (space == NULL || fmp_connection_take(c, &m) != FMP_PY_READY) {
+    struct fmp_space *space = c->end.space;
+    if (fmp_space_use(space) == 0 || fmp_connection_take(c, &m) != FMP_PY_READY) {
         return NULL;
     }
     if (m.tag == FMP_CONNECTION_BYTES && m.bytes <= (size_t)(buffer->len - offset)) {

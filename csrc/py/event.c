@@ -20,8 +20,8 @@ as_event(PyObject *op)
 static PyObject *
 event_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    (void)args, (void)kwargs;
-    PyObject *op = fmp_py_semlock_new(type, sizeof(struct fmp_event_shm));
+    (void)args;
+    PyObject *op = fmp_py_semlock_new(type, kwargs, sizeof(struct fmp_event_shm));
     if (op != NULL) {
         as_event(op)->shm = fmp_handle_at(&as_event(op)->base.handle);
     }

@@ -6,8 +6,8 @@ PyTypeObject *fmp_py_lock_type;
 static PyObject *
 lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    (void)args, (void)kwargs;
-    return fmp_py_lock_new(type, false);
+    (void)args;
+    return fmp_py_lock_new(type, kwargs, false);
 }
 
 static int

@@ -60,7 +60,7 @@ size_t fmp_py_lock_release_all(struct fmp_py_lock *self);
 int fmp_py_lock_retake(struct fmp_py_lock *self, size_t count);
 
 /* What the two types have in common. */
-PyObject *fmp_py_lock_new(PyTypeObject *type, bool recursive);
+PyObject *fmp_py_lock_new(PyTypeObject *type, PyObject *kwargs, bool recursive);
 PyObject *fmp_py_lock_acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *fmp_py_lock_enter(PyObject *self, PyObject *unused);
 PyObject *fmp_py_lock_test_mine(PyObject *self, PyObject *unused);

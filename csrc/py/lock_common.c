@@ -2,9 +2,9 @@
 #include "py/lock.h"
 
 PyObject *
-fmp_py_lock_new(PyTypeObject *type, bool recursive)
+fmp_py_lock_new(PyTypeObject *type, PyObject *kwargs, bool recursive)
 {
-    PyObject *op = fmp_py_semlock_new(type, sizeof(struct fmp_lock_shm));
+    PyObject *op = fmp_py_semlock_new(type, kwargs, sizeof(struct fmp_lock_shm));
     if (op != NULL) {
         struct fmp_py_lock *self = fmp_py_as_lock(op);
         self->shm = fmp_handle_at(&self->base.handle);

@@ -6,8 +6,8 @@ PyTypeObject *fmp_py_rlock_type;
 static PyObject *
 rlock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    (void)args, (void)kwargs;
-    return fmp_py_lock_new(type, true);
+    (void)args;
+    return fmp_py_lock_new(type, kwargs, true);
 }
 
 static int

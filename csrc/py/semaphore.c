@@ -29,8 +29,8 @@ as_semaphore(PyObject *op)
 static PyObject *
 semaphore_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    (void)args, (void)kwargs;
-    PyObject *op = fmp_py_semlock_new(type, sizeof(struct fmp_semaphore_shm));
+    (void)args;
+    PyObject *op = fmp_py_semlock_new(type, kwargs, sizeof(struct fmp_semaphore_shm));
     if (op != NULL) {
         as_semaphore(op)->shm = fmp_handle_at(&as_semaphore(op)->base.handle);
         as_semaphore(op)->generation = fmp_fork_generation;

@@ -7,15 +7,31 @@
 
 PyTypeObject *fmp_py_semlock_type;
 
+/* 0, or -1 with an exception set. */
+static int
+open_handle(struct fmp_handle *handle, PyObject *kwargs, uint64_t bytes)
+{
+    PyObject *record = kwargs != NULL ? PyDict_GetItemString(kwargs, "_travel") : NULL;
+    return FMP_LIKELY(record == NULL) ? fmp_handle_new(handle, bytes, FMP_BLOCK_SYNC)
+                                      : fmp_travel_unpack(handle, record, FMP_BLOCK_SYNC, bytes);
+}
+
 PyObject *
-fmp_py_semlock_new(PyTypeObject *type, uint64_t bytes)
+fmp_py_semlock_new(PyTypeObject *type, PyObject *kwargs, uint64_t bytes)
 {
     struct fmp_py_semlock *self = (struct fmp_py_semlock *)type->tp_alloc(type, 0);
-    if (self != NULL && fmp_handle_new(&self->handle, bytes, FMP_BLOCK_SYNC) < 0) {
+    if (self != NULL && open_handle(&self->handle, kwargs, bytes) < 0) {
         Py_DECREF(self);
         return NULL;
     }
     return (PyObject *)self;
+}
+
+PyObject *
+fmp_py_semlock_travel(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return fmp_travel_pack(&((struct fmp_py_semlock *)self)->handle);
 }
 
 void
@@ -29,13 +45,6 @@ fmp_py_semlock_dealloc(PyObject *op)
     fmp_handle_release(&self->handle);
     type->tp_free(op);
     Py_DECREF(type);
-}
-
-uint32_t
-fmp_py_join(void)
-{
-    struct fmp_space *space = fmp_space_default();
-    return space != NULL ? fmp_space_me(space) : 0;
 }
 
 /* ---- arguments ---- */

@@ -13,6 +13,7 @@
 
 #include "py/args.h"
 #include "py/types.h"
+#include "pyrt/travel.h"
 #include "pyrt/wait.h"
 
 /* The head of Lock, RLock, Semaphore: an object on a shared block, which weak references can watch. */
@@ -23,9 +24,9 @@ struct fmp_py_semlock {
 };
 extern PyTypeObject *fmp_py_semlock_type; /* borrowed from the module */
 
-/* tp_new of an object that begins with struct fmp_py_semlock: makes its zeroed block of `bytes`. NULL with an
- * exception. */
-PyObject *fmp_py_semlock_new(PyTypeObject *type, uint64_t bytes);
+/* tp_new of an object that begins with struct fmp_py_semlock: makes its zeroed block of `bytes`; with the keyword
+ * `_travel`, a travel record, it is another handle on the block of an object that exists. NULL with an exception. */
+PyObject *fmp_py_semlock_new(PyTypeObject *type, PyObject *kwargs, uint64_t bytes);
 void fmp_py_semlock_dealloc(PyObject *self);
 
 /* Class attributes for who looks at the standard library's inner object: `kind`, and of a lock `maxvalue` too. -1 with
@@ -47,12 +48,11 @@ fmp_py_thread(void)
 }
 
 /* This process's identity, joining anew if a fork has lost it; 0 with an exception set. */
-uint32_t fmp_py_join(void);
 FMP_INLINE uint32_t
 fmp_py_me(const struct fmp_handle *handle)
 {
     uint32_t me = fmp_space_me(handle->space);
-    return FMP_LIKELY(me != 0) ? me : fmp_py_join();
+    return FMP_LIKELY(me != 0) ? me : fmp_space_use(handle->space);
 }
 
 /* acquire(block=True, timeout=None) to a deadline: 0 if it must not wait. -1 with an exception set. */
@@ -67,9 +67,11 @@ int fmp_py_only_ctx(const char *type, PyObject *args, PyObject *kwargs);
 PyObject *fmp_py_cold(const char *name, PyObject *self);
 PyObject *fmp_py_cold_repr(PyObject *self);
 PyObject *fmp_py_cold_reduce(PyObject *self, PyObject *unused);
+PyObject *fmp_py_semlock_travel(PyObject *self, PyObject *unused);
 #define FMP_PY_REDUCE                                                                                      \
+    {"__reduce__", fmp_py_cold_reduce, METH_NOARGS, "Pickles only for a process that is being started."},  \
     {                                                                                                      \
-        "__reduce__", fmp_py_cold_reduce, METH_NOARGS, "Pickles only for a process that is being started." \
+        "_travel", fmp_py_semlock_travel, METH_NOARGS, "A travel record, or None if it cannot travel now." \
     }
 
 #endif

@@ -1,4 +1,4 @@
-/* The runtime under every Python type: space, handles, fork, exit; see runtime.h. */
+/* The runtime under every Python type: the default space, handles, fork, exit; see runtime.h. */
 #include "pyrt/runtime.h"
 
 #include <pthread.h>
@@ -7,168 +7,84 @@
 
 #include "heap/parcels.h"
 #include "pyrt/children.h"
+#include "pyrt/handles.h"
+#include "pyrt/newcomers.h"
 #include "pyrt/wait.h"
-#include "ring/ring.h"
-#include "sys/clock.h"
 #include "sys/memory.h"
 #include "sys/process.h"
 
-/* Between two looks for dead orphans. */
-#define ORPHANS_LOOK_NS (100 * FMP_NS_PER_MS)
-/* At each fork and every so many new objects one process is looked at (some 20 us); so many slots are passed to find
- * it. */
+/* At each fork and every so many new objects one process is looked at (some 20 us). */
 #define NOTICE_EVERY 32
-#define NOTICE_SLOTS 256
 
 unsigned fmp_fork_generation;
 
-/* All of it is private to the process. The mutex guards `handles` against a fork from a thread without the GIL. */
+/* All of it is private to the process. The mutex guards the table of handles against a fork from a thread without the
+ * GIL. */
 static struct {
-    struct fmp_space space;
-    bool made;                /* `space` is usable */
-    bool left;                /* this process has left it for good */
-    uint32_t child;           /* reserved by the fork that is under way */
-    uint64_t orphans_next_ns; /* not looked for before */
+    struct fmp_space *space; /* the default one, or NULL */
+    bool left;               /* this process has left all spaces for good */
     pthread_mutex_t mutex;
-    struct fmp_handle handles; /* list head */
-} rt = {.mutex = PTHREAD_MUTEX_INITIALIZER, .handles = {.prev = &rt.handles, .next = &rt.handles}};
+} rt = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
-/* FASTMP_REGION_SIZE in bytes: for address spaces that are limited, and for tests of a full region. 0 = as large as can
- * be had. */
-static uint64_t
-region_size_wanted(void)
-{
-    const char *env = getenv("FASTMP_REGION_SIZE");
-    return env != NULL ? strtoull(env, NULL, 10) & ~UINT64_C(4095) : 0;
-}
-
-/* Buries every participant that was killed and that nobody has noticed. */
 static void
-sweep_dead(struct fmp_space *space)
+raise_no_space(int rc)
 {
-    for (uint32_t slot = 0; slot < FMP_PARTICIPANTS_MAX; slot++) {
-        uint32_t id = fmp_participant_in_slot(&space->region, slot);
-        if (id != 0 && fmp_participant_is_killed(&space->region, id)) {
-            fmp_space_bury(space, id);
-        }
-    }
+    fmp_py_raise(rc, rc == -EAGAIN ? "too many processes use one fastmp region" : NULL);
 }
 
-/* Looks at the next slot in use: children of a plain fork that were killed, or left by _exit, are noticed in the course
- * of things. */
-static void
-notice_one(struct fmp_space *space)
+void
+fmp_space_set_default(struct fmp_space *space)
 {
-    static uint32_t slot;
-    for (unsigned i = 0; i < NOTICE_SLOTS; i++) {
-        slot = (slot + 1) % FMP_PARTICIPANTS_MAX;
-        uint32_t id = fmp_participant_in_slot(&space->region, slot);
-        if (id != 0 && id != space->region.me) {
-            if (fmp_participant_is_killed(&space->region, id)) {
-                fmp_space_bury(space, id);
-            }
-            return;
-        }
-    }
-}
-
-/* Those whose parent was killed, and who were killed in turn or never born: nobody reaps them here. So they are looked
- * after when a process is started or has ended, but not too often. */
-static void
-bury_orphans(void)
-{
-    uint64_t now = sys_now_ns();
-    if (now < rt.orphans_next_ns) {
-        return;
-    }
-    rt.orphans_next_ns = now + ORPHANS_LOOK_NS;
-    for (uint32_t slot = 0; slot < FMP_PARTICIPANTS_MAX; slot++) {
-        uint32_t id = fmp_participant_orphan_in_slot(&rt.space.region, slot);
-        if (id != 0 && fmp_participant_is_killed(&rt.space.region, id)) {
-            fmp_space_bury(&rt.space, id);
-        }
-    }
-}
-
-static int
-join(struct fmp_space *space)
-{
-    int rc = fmp_participant_join(&space->region);
-    if (rc == -EAGAIN) {
-        sweep_dead(space);
-        rc = fmp_participant_join(&space->region);
-    }
-    return rc;
-}
-
-/* For the heap, which lies below the rings: does a cell that somebody alive will read still name the message? */
-static bool
-is_carried(struct fmp_region *region, fmp_off off, uint64_t bytes, uint64_t position)
-{
-    struct fmp_ring ring;
-    return fmp_ring_open(&ring, region, off, bytes) == 0 && fmp_ring_carries(&ring, position);
-}
-
-static int
-make_space(struct fmp_space *space)
-{
-    int rc = fmp_region_create(&space->region, region_size_wanted());
-    if (rc != 0) {
-        return rc;
-    }
-    rc = join(space);
-    if (rc == 0) {
-        rc = fmp_heap_open(&space->heap, &space->region);
-    }
-    if (rc != 0) {
-        fmp_region_close(&space->region);
-        return rc;
-    }
-    fmp_heap_set_carried(space->heap, is_carried);
-    return atexit(fmp_runtime_leave) == 0 ? 0 : -ENOMEM;
+    rt.space = space;
 }
 
 struct fmp_space *
 fmp_space_default(void)
 {
-    int rc = 0;
     if (FMP_UNLIKELY(rt.left)) {
         PyErr_SetString(PyExc_RuntimeError, "this process has left fastmp's shared memory: it is exiting");
         return NULL;
     }
-    if (FMP_UNLIKELY(!rt.made)) {
-        rc = make_space(&rt.space);
-        rt.made = rc == 0;
-    } else if (FMP_UNLIKELY(rt.space.region.me == 0)) {
-        rc = join(&rt.space);
+    if (FMP_UNLIKELY(rt.space == NULL)) {
+        int rc = fmp_space_make(&rt.space);
+        if (rc != 0) {
+            raise_no_space(rc);
+            return NULL;
+        }
     }
+    return fmp_space_me(rt.space) != 0 || fmp_space_use(rt.space) != 0 ? rt.space : NULL;
+}
+
+uint32_t
+fmp_space_use(struct fmp_space *space)
+{
+    if (FMP_UNLIKELY(rt.left)) {
+        PyErr_SetString(PyExc_RuntimeError, "this process has left fastmp's shared memory: it is exiting");
+        return 0;
+    }
+    int rc = fmp_space_me(space) == 0 ? fmp_space_join(space) : 0;
     if (rc != 0) {
-        fmp_py_raise(rc, rc == -EAGAIN ? "too many processes use one fastmp region" : NULL);
-        return NULL;
+        raise_no_space(rc);
     }
-    return &rt.space;
+    return fmp_space_me(space);
 }
 
 struct fmp_space *
 fmp_space_if_any(void)
 {
-    return rt.made && !rt.left ? &rt.space : NULL;
+    return rt.left ? NULL : rt.space;
 }
 
 struct fmp_space *
 fmp_space_around(const void *at, uint64_t bytes)
 {
-    struct fmp_space *space = fmp_space_if_any();
-    if (space == NULL || (const char *)at < space->region.base) {
-        return NULL;
+    for (struct fmp_space *s = rt.left ? NULL : fmp_spaces; s != NULL; s = s->next) {
+        const char *base = s->region.base;
+        if ((const char *)at >= base && fmp_region_holds(&s->region, fmp_off_of(&s->region, at), bytes)) {
+            return s;
+        }
     }
-    return fmp_region_holds(&space->region, fmp_off_of(&space->region, at), bytes) ? space : NULL;
-}
-
-void
-fmp_space_bury(struct fmp_space *space, uint32_t id)
-{
-    fmp_heap_reclaim(space->heap, id);
+    return NULL;
 }
 
 /* ---- handles ---- */
@@ -177,18 +93,7 @@ static void
 link_handle(struct fmp_handle *h)
 {
     pthread_mutex_lock(&rt.mutex);
-    h->prev = rt.handles.prev;
-    h->next = &rt.handles;
-    h->prev->next = h->next->prev = h;
-    pthread_mutex_unlock(&rt.mutex);
-}
-
-static void
-unlink_handle(struct fmp_handle *h)
-{
-    pthread_mutex_lock(&rt.mutex);
-    h->prev->next = h->next;
-    h->next->prev = h->prev;
+    fmp_handles_add(h);
     pthread_mutex_unlock(&rt.mutex);
 }
 
@@ -201,12 +106,12 @@ fmp_handle_new(struct fmp_handle *h, uint64_t bytes, enum fmp_block_kind kind)
     }
     static unsigned count;
     if (++count % NOTICE_EVERY == 0) {
-        notice_one(space);
+        fmp_space_notice_one(space);
     }
     fmp_off off;
     int rc = fmp_heap_alloc_shared(space->heap, bytes, kind, &off);
     if (rc == -ENOSPC) {
-        sweep_dead(space);
+        fmp_space_sweep_dead(space);
         rc = fmp_heap_alloc_shared(space->heap, bytes, kind, &off);
     }
     if (rc != 0) {
@@ -225,9 +130,27 @@ fmp_handle_take(struct fmp_handle *h, struct fmp_space *space, fmp_off off)
     link_handle(h);
 }
 
+void
+fmp_handle_open(struct fmp_handle *h, struct fmp_space *space, fmp_off off)
+{
+    fmp_handle_take(h, space, off);
+    h->shared = true;
+}
+
+int
+fmp_handle_share(struct fmp_handle *h)
+{
+    int rc = h->shared ? 0 : fmp_heap_share(h->space->heap, h->off);
+    h->shared = rc == 0;
+    return rc;
+}
+
 static void
 let_go(struct fmp_handle *h)
 {
+    if (h->space->region.me == 0) {
+        return; /* a fork that we did not see: the block is held in another's name */
+    }
     if (h->shared) {
         fmp_heap_drop(h->space->heap, h->off, h->space->region.me);
     } else {
@@ -241,8 +164,11 @@ fmp_handle_release(struct fmp_handle *h)
     if (h->off == 0) {
         return;
     }
-    unlink_handle(h);
-    if (!rt.left && h->space->region.me != 0) {
+    pthread_mutex_lock(&rt.mutex);
+    fmp_handles_remove(h);
+    bool is_last = fmp_handles_find(h->space, h->off) == NULL;
+    pthread_mutex_unlock(&rt.mutex);
+    if (!rt.left && is_last) {
         let_go(h);
     }
     h->off = 0;
@@ -250,25 +176,27 @@ fmp_handle_release(struct fmp_handle *h)
 
 /* ---- fork ---- */
 
+static void
+hold_for_child(struct fmp_handle *h)
+{
+    if (h->space->child != 0 && fmp_handle_share(h) == 0) {
+        fmp_heap_hold(h->space->heap, h->off, h->space->child);
+    }
+}
+
 /* Before fork: the child becomes a holder of everything that this process holds, so nothing can be freed under it. */
 static void
 before_fork(void)
 {
-    if (fmp_space_if_any() != NULL && Py_IsInitialized() && PyGILState_Check()) { /* the heap's hints want the GIL */
-        notice_one(&rt.space);
+    bool has_gil = Py_IsInitialized() && PyGILState_Check();
+    for (struct fmp_space *s = fmp_spaces; has_gil && !rt.left && s != NULL; s = s->next) {
+        fmp_space_notice_one(s); /* the heap's hints want the GIL */
     }
     pthread_mutex_lock(&rt.mutex);
-    rt.child = 0;
-    if (!rt.made || rt.left || rt.space.region.me == 0) {
-        return;
+    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+        s->child = rt.left || s->region.me == 0 ? 0 : fmp_participant_reserve(&s->region);
     }
-    rt.child = fmp_participant_reserve(&rt.space.region);
-    for (struct fmp_handle *h = rt.handles.next; rt.child != 0 && h != &rt.handles; h = h->next) {
-        h->shared = h->shared || fmp_heap_share(rt.space.heap, h->off) == 0;
-        if (h->shared) {
-            fmp_heap_hold(rt.space.heap, h->off, rt.child);
-        }
-    }
+    fmp_handles_each(hold_for_child);
 }
 
 static void
@@ -283,24 +211,39 @@ after_fork_in_child(void)
     pthread_mutex_unlock(&rt.mutex);
     fmp_fork_generation++;
     fmp_children_forget();
-    if (!rt.made) {
-        return;
+    fmp_newcomers_after_fork();
+    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+        s->region.me = 0;
+        s->was_awaited = false; /* all that it holds it has a handle on */
+        if (s->child != 0) {
+            /* on failure the next use joins anew, or says why not */
+            (void)fmp_participant_adopt(&s->region, s->child);
+        }
+        fmp_heap_after_fork(s->heap);
     }
-    rt.space.region.me = 0;
-    if (rt.child != 0) {
-        (void)fmp_participant_adopt(&rt.space.region,
-                                    rt.child); /* on failure the next use joins anew, or says why not */
-    }
-    fmp_heap_after_fork(rt.space.heap);
 }
 
-/* The fork failed: nobody will ever be `rt.child`. */
+/* The fork failed: nobody will ever be the child. Its bits are found by a walk, as handles may have gone since. */
 static void
 fork_failed(void)
 {
-    if (rt.child != 0) {
-        (void)fmp_participant_mark_dead(&rt.space.region, rt.child);
-        fmp_space_bury(&rt.space, rt.child);
+    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+        if (s->child != 0) {
+            (void)fmp_participant_mark_dead(&s->region, s->child);
+            fmp_space_bury(s, s->child);
+        }
+    }
+}
+
+static void
+write_down(pid_t pid)
+{
+    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+        if (s->child != 0) {
+            fmp_participant_name_child(&s->region, s->child, pid, 0);
+            (void)fmp_children_add(&(struct fmp_child){.pid = pid, .space = s, .id = s->child});
+            fmp_space_bury_orphans(s, false);
+        }
     }
 }
 
@@ -309,6 +252,9 @@ fmp_runtime_fork(void)
 {
     /* os.fork brackets the fork with PyOS_BeforeFork and PyOS_AfterFork_*, audits it, and warns of threads as the user
      * expects. */
+    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+        s->child = 0; /* an audit hook may refuse the fork before our handler runs */
+    }
     PyObject *os = PyImport_ImportModule("os");
     PyObject *result = os != NULL ? PyObject_CallMethod(os, "fork", NULL) : NULL;
     Py_XDECREF(os);
@@ -318,10 +264,8 @@ fmp_runtime_fork(void)
     }
     pid_t pid = (pid_t)PyLong_AsLong(result);
     Py_DECREF(result);
-    if (pid > 0 && rt.child != 0) {
-        fmp_participant_name_child(&rt.space.region, rt.child, pid);
-        fmp_children_add(pid, rt.child);
-        bury_orphans();
+    if (pid > 0) {
+        write_down(pid);
     }
     return pid;
 }
@@ -329,31 +273,38 @@ fmp_runtime_fork(void)
 void
 fmp_runtime_reaped(pid_t pid)
 {
-    uint32_t id = fmp_children_take(pid);
-    if (id == 0 || fmp_space_if_any() == NULL) {
-        return;
+    struct fmp_child child;
+    while (fmp_children_take(pid, &child)) {
+        if (rt.left) {
+            continue;
+        }
+        bool killed = fmp_participant_is_killed(&child.space->region, child.id);
+        if (killed) {
+            fmp_space_bury(child.space, child.id);
+        }
+        fmp_space_bury_orphans(child.space, killed); /* it may have left some */
     }
-    if (fmp_participant_is_killed(&rt.space.region, id)) {
-        fmp_space_bury(&rt.space, id);
-        rt.orphans_next_ns = 0; /* it may have left some */
-    }
-    bury_orphans();
 }
 
 void
 fmp_runtime_leave(void)
 {
-    if (!rt.made || rt.left) {
+    if (rt.left) {
         return;
     }
-    if (rt.space.region.me != 0) {
-        fmp_parcels_leave(rt.space.heap);
+    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+        if (s->region.me != 0) {
+            fmp_parcels_leave(s->heap);
+        }
     }
-    for (struct fmp_handle *h = rt.handles.next; rt.space.region.me != 0 && h != &rt.handles; h = h->next) {
-        let_go(h);
+    fmp_handles_each(let_go);
+    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+        if (s->was_awaited && s->region.me != 0) {
+            fmp_heap_drop_all(s->heap, s->region.me, 0); /* what was meant for it and never came into its hands */
+        }
+        fmp_participant_leave(&s->region);
     }
-    fmp_participant_leave(&rt.space.region);
-    rt.left = true;
+    rt.left = fmp_spaces != NULL;
 }
 
 /* ---- start ---- */
@@ -389,6 +340,10 @@ fmp_runtime_start(void)
     int rc = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     if (rc != 0) {
         fmp_py_raise(-rc, NULL);
+        return -1;
+    }
+    if (atexit(fmp_runtime_leave) != 0) {
+        PyErr_NoMemory();
         return -1;
     }
     started = true;

@@ -150,12 +150,15 @@ fmp_participant_leave(struct fmp_region *r)
 }
 
 void
-fmp_participant_name_child(struct fmp_region *r, uint32_t id, pid_t pid)
+fmp_participant_name_child(struct fmp_region *r, uint32_t id, pid_t pid, uint64_t start)
 {
     struct fmp_participant_shm *p = slot_of(r, id);
+    uint64_t unknown = 0;
     uint32_t none = 0;
     if (generation_of(fmp_load_relaxed(&p->word)) == FMP_ID_GENERATION(id)) {
-        fmp_cas_relaxed(&p->pid, &none, (uint32_t)pid); /* relaxed: the kernel is asked about whatever is read */
+        /* relaxed, both: the kernel is asked about whatever is read, and the child writes the same */
+        fmp_cas_relaxed(&p->start, &unknown, start);
+        fmp_cas_relaxed(&p->pid, &none, (uint32_t)pid);
     }
 }
 
@@ -302,7 +305,7 @@ fmp_participant_orphan_in_slot(struct fmp_region *r, uint32_t slot)
     uint32_t id = fmp_participant_in_slot(r, slot);
     /* relaxed: should the slot change hands meanwhile, a vain question is asked about its new user */
     uint32_t reserver = id != 0 ? fmp_load_relaxed(&slot_at(r, slot)->reserver) : 0;
-    return reserver != 0 && fmp_participant_has_ended(r, reserver) ? id : 0;
+    return id != 0 && (reserver == 0 || fmp_participant_has_ended(r, reserver)) ? id : 0;
 }
 
 uint32_t

@@ -46,8 +46,9 @@ void fmp_participant_unreserve(struct fmp_region *r, uint32_t id);
 int fmp_participant_join(struct fmp_region *r);
 /* Leaves in order; `r->me` becomes 0. */
 void fmp_participant_leave(struct fmp_region *r);
-/* The parent writes its new child's pid down, for the time before the child does so itself. */
-void fmp_participant_name_child(struct fmp_region *r, uint32_t id, pid_t pid);
+/* The parent writes its new child's pid and start time (0: not known) down, for the time before the child does so
+ * itself. */
+void fmp_participant_name_child(struct fmp_region *r, uint32_t id, pid_t pid, uint64_t start);
 
 /* Asks the kernel (some system calls). Never robs the living: doubt is FMP_ALIVE. */
 enum fmp_fate fmp_participant_fate(struct fmp_region *r, uint32_t id);
@@ -71,8 +72,8 @@ void fmp_participant_bury(struct fmp_region *r, uint32_t id);
 uint32_t fmp_participant_dead_in_slot(struct fmp_region *r, uint32_t slot);
 /* The identity in slot `slot` if it is LIVE, RESERVED or DEAD, else 0: for a sweep over all slots. */
 uint32_t fmp_participant_in_slot(struct fmp_region *r, uint32_t slot);
-/* The same, but only if the process that reserved the slot for it has ended, by what its own slot says: nobody may be
- * left to notice how this one ends. */
+/* The same, but only if it has come by itself, or if the process that reserved the slot for it has ended, by what its
+ * own slot says: nobody may be left to notice how this one ends. */
 uint32_t fmp_participant_orphan_in_slot(struct fmp_region *r, uint32_t slot);
 
 #endif

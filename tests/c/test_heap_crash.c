@@ -67,7 +67,7 @@ start(void (*body)(void *), void *arg)
         fmp_heap_hold(heap, kept[i], child_id);
     }
     pid_t pid = check_fork(body, arg);
-    fmp_participant_name_child(&region, child_id, pid);
+    fmp_participant_name_child(&region, child_id, pid, 0);
     return pid;
 }
 

@@ -204,7 +204,7 @@ test_reserver_was_killed(void)
     CHECK(orphan != 0);
     CHECK_EQ(fmp_participant_fate(&region, child_id), FMP_KILLED); /* it did not leave */
     CHECK_EQ(fmp_participant_fate(&region, orphan), FMP_KILLED);
-    fmp_participant_name_child(&region, orphan, getpid());
+    fmp_participant_name_child(&region, orphan, getpid(), 0);
     CHECK_EQ(fmp_participant_fate(&region, orphan), FMP_ALIVE);
     munmap((void *)told, 64);
     close_region();
@@ -217,7 +217,7 @@ test_named_child_is_killed_before_it_adopts(void)
     open_region();
     child_id = fmp_participant_reserve(&region);
     pid_t pid = check_fork(only_pause, NULL);
-    fmp_participant_name_child(&region, child_id, pid);
+    fmp_participant_name_child(&region, child_id, pid, 0);
     CHECK_EQ(fmp_participant_fate(&region, child_id), FMP_ALIVE);
     kill_and_reap(pid);
     CHECK_EQ(fmp_participant_fate(&region, child_id), FMP_KILLED);

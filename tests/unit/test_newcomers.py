@@ -1,0 +1,265 @@
+"""Objects in a process that no fork has made: started by subprocess, with the raw calls of `fastmp._core`."""
+
+import gc
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from contextlib import contextmanager
+
+import pytest
+
+import fastmp
+from fastmp import _core, synchronize
+from fastmp.reduction import ForkingPickler
+
+PREAMBLE = """
+import os, pickle, sys
+from fastmp import _core
+fd, token, identity = int(sys.argv[1]), bytes.fromhex(sys.argv[2]), int(sys.argv[3])
+_core.enter(fd, token, identity)
+os.close(fd)
+"""
+
+
+@contextmanager
+def held_for(identity):
+    previous = _core.hold_for(identity)
+    try:
+        yield
+    finally:
+        _core.hold_for(previous)
+
+
+def pickle_for(identity, obj):
+    with held_for(identity):
+        return bytes(ForkingPickler.dumps(obj))
+
+
+class Child:
+    """A fresh interpreter that runs `code` with the unpickled objects as `things`."""
+
+    def __init__(self, code, *things, preamble=PREAMBLE):
+        fd, token = _core.region()
+        self.identity = _core.reserve_child()
+        data = pickle_for(self.identity, things)
+        program = preamble + "things = pickle.load(sys.stdin.buffer)\n" + textwrap.dedent(code)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", program, str(fd), token.hex(), str(self.identity)],
+            pass_fds=[fd],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=False,
+        )
+        _core.child_started(self.identity, self.process.pid)
+        self.process.stdin.write(data)
+        self.process.stdin.close()
+        self.process.stdin = None
+
+    def end(self, code=0):
+        """Wait for the end: what it has printed."""
+        out, err = self.process.communicate(timeout=60)
+        _core.reaped(self.process.pid)
+        assert self.process.returncode == code, err.decode()
+        return out.decode()
+
+
+def run(code, *things):
+    return Child(code, *things).end()
+
+
+def shared_blocks():
+    return _core.heap_stats()["shared"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays():
+    gc.collect()
+    before = shared_blocks()
+    yield
+    gc.collect()
+    assert shared_blocks() <= before  # what an earlier test has left may go meanwhile
+
+
+def test_lock():
+    lock = fastmp.Lock()
+    assert run("assert things[0].acquire(False); print(type(things[0]))", lock).strip() == str(synchronize.Lock)
+    assert not lock.acquire(False)  # it ended in order, with the lock held
+    lock.release()
+
+
+def test_rlock_and_semaphore():
+    rlock, semaphore = fastmp.RLock(), fastmp.BoundedSemaphore(2)
+    run(
+        """
+        rlock, semaphore = things
+        with rlock:
+            assert semaphore.acquire(False)
+        """,
+        rlock,
+        semaphore,
+    )
+    assert rlock.acquire(False)
+    rlock.release()
+    assert semaphore.get_value() == 1
+
+
+def test_condition_comes_with_its_lock():
+    lock = fastmp.Lock()
+    condition = fastmp.Condition(lock)
+    with condition:
+        child = Child(
+            """
+            condition, lock = things
+            assert condition._lock is lock
+            with condition:
+                condition.notify()
+            """,
+            condition,
+            lock,
+        )
+        assert condition.wait(60)
+    child.end()
+
+
+def test_event():
+    event, back = fastmp.Event(), fastmp.Event()
+    child = Child("assert things[0].wait(60); things[1].set()", event, back)
+    event.set()
+    assert back.wait(60)
+    child.end()
+
+
+def test_barrier_with_action_and_timeout():
+    barrier = fastmp.Barrier(2, action=os.getpid, timeout=60)
+    child = Child("assert (things[0]._action, things[0]._timeout) == (os.getpid, 60); things[0].wait()", barrier)
+    barrier.wait()
+    child.end()
+
+
+def test_a_killed_owner_is_noticed():
+    lock = fastmp.Lock()
+    child = Child("things[0].acquire(); print('taken', flush=True); sys.stdin = open(0); os.kill(os.getpid(), 9)", lock)
+    child.end(-9)
+    with pytest.warns(fastmp.OwnerDied):
+        assert lock.acquire(timeout=60)
+
+
+class NamedLock(synchronize.Lock):
+    def __init__(self, name):
+        super().__init__(ctx=None)
+        self.name_of_mine = name
+
+
+def test_a_subclass_keeps_its_attributes():
+    identity = _core.reserve_child()
+    copy = None
+    lock = NamedLock("front door")
+    _fd, token = _core.region()
+    data = pickle_for(identity, lock)
+    copy = pickle.loads(data)  # this process holds the block: it may have it a second time
+    assert type(copy) is NamedLock
+    assert copy.name_of_mine == "front door"
+    assert copy.acquire(False)
+    assert not lock.acquire(False)
+    del lock
+    copy.release()
+    _core.child_failed(identity)
+    assert copy.acquire(False)  # a holder bit is per process, and goes with the last handle
+    assert len(token) == 16
+
+
+def test_what_is_held_lives_until_the_child_has_it():
+    lock = fastmp.Lock()
+    lock.acquire()
+    identity = _core.reserve_child()
+    pickle_for(identity, lock)
+    before = shared_blocks()
+    del lock
+    assert shared_blocks() <= before  # what an earlier test has left may go meanwhile
+    _core.child_failed(identity)
+    assert shared_blocks() == before - 1
+
+
+def test_a_child_that_does_not_unpickle():
+    semaphore = fastmp.Semaphore(5)
+    preamble = PREAMBLE + "raise SystemExit(3)\n"
+    Child("", semaphore, preamble=preamble).end(3)
+    before = shared_blocks()
+    del semaphore
+    assert shared_blocks() == before - 1
+
+
+def test_a_child_that_is_killed_before_it_enters():
+    semaphore = fastmp.Semaphore(5)
+    preamble = "import os, pickle, sys\nos.kill(os.getpid(), 9)\n"
+    child = Child.__new__(Child)
+    try:
+        child.__init__("", semaphore, preamble=preamble)
+    except BrokenPipeError:
+        child.process.stdin = None
+    child.end(-9)
+    before = shared_blocks()
+    del semaphore
+    assert shared_blocks() == before - 1
+
+
+def test_pickling_for_nobody_is_refused():
+    for thing in (fastmp.Lock(), fastmp.Condition(), fastmp.Event(), fastmp.Barrier(1)):
+        with pytest.raises(RuntimeError, match="should only be shared between processes through inheritance"):
+            ForkingPickler.dumps(thing)
+
+
+def test_identities():
+    for call in (_core.child_failed, lambda i: _core.child_started(i, 1), _core.hold_for):
+        with pytest.raises(ValueError, match="no child to come"):
+            call(4711)
+    identity = _core.reserve_child()
+    assert identity != 0
+    assert _core.hold_for(identity) == 0
+    assert _core.hold_for(0) == identity
+    _core.child_failed(identity)
+    with pytest.raises(ValueError, match="no child to come"):
+        _core.child_failed(identity)
+
+
+def test_damaged_records():
+    lock = fastmp.Lock()
+    identity = _core.reserve_child()
+    with held_for(identity):
+        record = lock._travel()
+    new = synchronize.Lock.__new__
+    assert new(synchronize.Lock, _travel=record).acquire(False)
+    for at in range(16, 32):  # offset and life
+        for bit in range(8):
+            damaged = bytearray(record)
+            damaged[at] ^= 1 << bit
+            with pytest.raises(FileNotFoundError):
+                new(synchronize.Lock, _travel=bytes(damaged))
+    with pytest.raises(ConnectionRefusedError):
+        new(synchronize.Lock, _travel=bytes(16) + record[16:])
+    with pytest.raises(ValueError, match="travel record"):
+        new(synchronize.Lock, _travel=record[:-1])
+    with pytest.raises(TypeError, match="travel record"):
+        new(synchronize.Lock, _travel=None)
+    condition = synchronize.Condition
+    with pytest.raises(FileNotFoundError):  # the block of a lock is too small for it
+        condition.__new__(condition, _travel=record)
+    _core.child_failed(identity)
+
+
+def test_enter_refuses_what_is_not_announced():
+    fd, token = _core.region()
+    reader, writer = os.pipe()
+    with pytest.raises(OSError, match="not that of the shared memory"):
+        _core.enter(reader, bytes(16), 4097)
+    with pytest.raises(OSError, match="not that of the shared memory"):
+        _core.enter(fd, bytes(16), 4097)
+    with pytest.raises(ValueError, match="16 bytes"):
+        _core.enter(fd, token[1:], 4097)
+    with pytest.raises(ValueError, match="no identity"):
+        _core.enter(fd, token, 0)
+    os.close(reader)
+    os.close(writer)
