@@ -122,9 +122,17 @@ _LATE = {  # what imports more than a program without it should pay for
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LATE:
-        from importlib import import_module
+_MODULES = (  # that programs use without importing them by name
+    *("connection", "dummy", "forkserver", "heap", "managers", "pool", "popen_fork", "queues", "reduction"),
+    *("resource_sharer", "resource_tracker", "shared_memory", "sharedctypes", "spawn", "synchronize", "util"),
+)
 
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _LATE:
         return getattr(import_module(_LATE[name], __name__), name)
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,7 +26,7 @@ from .process import ForkProcess, ForkServerProcess, Process, SpawnProcess
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from . import connection, pool, queues, synchronize
+    from . import connection, managers, pool, queues, synchronize
 
 __all__ = [
     "AuthenticationError",
@@ -63,6 +63,14 @@ class BaseContext(_standard.BaseContext):
             return super().get_context(method)  # what other libraries have registered, or the error
         context._check_available()
         return context
+
+    def Manager(self) -> managers.SyncManager:
+        """Return a manager whose server is started."""
+        from .managers import SyncManager
+
+        manager = SyncManager(ctx=self.get_context())
+        manager.start()
+        return manager
 
     def Pipe(self, duplex: bool = True) -> tuple[connection.Connection, connection.Connection]:
         """Return two connected connections."""

@@ -61,6 +61,11 @@ MaybeEncodingError = _standard.MaybeEncodingError
 RemoteTraceback = _standard.RemoteTraceback
 
 
+def __getattr__(name: str) -> Any:
+    """What is not here is the standard library's."""
+    return getattr(_pool, name)
+
+
 class ApplyResult(_core.Job):
     """The result to come of `apply_async`."""
 

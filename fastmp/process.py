@@ -8,6 +8,8 @@ fastmp's: `fastmp/popen_fork.py`. Called by: `fastmp/context.py`.
 from __future__ import annotations
 
 import multiprocessing.context as _standard
+import signal
+from multiprocessing import process as _process
 from multiprocessing.process import BaseProcess, active_children, current_process, parent_process
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,24 @@ _inherited: Any = BaseProcess  # its inner methods have no declared types
 __all__ = ["BaseProcess", "active_children", "current_process", "parent_process"]
 
 
-class Process(_standard.Process):
+def __getattr__(name: str) -> Any:
+    """What is not here is the standard library's."""
+    return getattr(_process, name)
+
+
+class _Newer:
+    """What newer Pythons' processes can do."""
+
+    if not hasattr(BaseProcess, "interrupt"):  # 3.14
+
+        def interrupt(self) -> None:
+            """Send SIGINT: the process meets a `KeyboardInterrupt`, unless it handles the signal otherwise."""
+            process: Any = self
+            process._check_closed()
+            process._popen._send_signal(signal.SIGINT)
+
+
+class Process(_Newer, _standard.Process):
     """A process of the default context's start method."""
 
     @staticmethod
@@ -35,7 +54,7 @@ class Process(_standard.Process):
         default_process_class()._after_fork()
 
 
-class ForkProcess(_standard.ForkProcess):
+class ForkProcess(_Newer, _standard.ForkProcess):
     """A process made by fork."""
 
     @staticmethod
@@ -52,9 +71,9 @@ class ForkProcess(_standard.ForkProcess):
         _inherited._after_fork()
 
 
-class SpawnProcess(_standard.SpawnProcess):
+class SpawnProcess(_Newer, _standard.SpawnProcess):
     """A process in a fresh interpreter; its context says that this is not available."""
 
 
-class ForkServerProcess(_standard.ForkServerProcess):
+class ForkServerProcess(_Newer, _standard.ForkServerProcess):
     """A process made by the fork server; its context says that this is not available."""

@@ -14,6 +14,7 @@ import threading
 import traceback
 import weakref
 from multiprocessing import context as _context
+from multiprocessing import queues as _standard
 from multiprocessing import util
 from queue import Empty, Full
 from typing import Any, NoReturn
@@ -21,6 +22,11 @@ from typing import Any, NoReturn
 from . import _core
 
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
+
+
+def __getattr__(name: str) -> Any:
+    """What is not here is the standard library's."""
+    return getattr(_standard, name)
 
 
 class _End:

@@ -33,6 +33,11 @@ __all__ = [
 ]
 
 
+def __getattr__(name: str) -> Any:
+    """What is not here is the standard library's."""
+    return getattr(_reduction, name)
+
+
 class ForkingPickler(_reduction.ForkingPickler):
     """The standard library's `ForkingPickler` as fastmp's messages use it.
 

@@ -1,11 +1,59 @@
-"""`multiprocessing.shared_memory`, unchanged: a named segment is the kernel's, with nothing to gain from C."""
+"""`multiprocessing.shared_memory`: a named segment is the kernel's, with nothing to gain from C.
 
-from multiprocessing import shared_memory as _standard
+Before Python 3.13, `SharedMemory` here has that version's `track=False`: the standard library's own code, run without
+its resource tracker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from multiprocessing import shared_memory as _shared_memory
 from multiprocessing.shared_memory import *  # noqa: F403
+from types import FunctionType
 from typing import Any
 
-__all__ = list(_standard.__all__)
+__all__ = list(_shared_memory.__all__)
+
+_standard: Any = _shared_memory  # its inner names have no declared types
 
 
 def __getattr__(name: str) -> Any:
     return getattr(_standard, name)
+
+
+if not hasattr(_standard.SharedMemory, "_track"):
+
+    class _NoTracker:
+        """A resource tracker that is told nothing."""
+
+        @staticmethod
+        def register(name: str, rtype: str) -> None:
+            pass
+
+        unregister = register
+
+    def _untracked(function: Callable[..., None]) -> Callable[..., None]:
+        """The same code, which finds another tracker under the name."""
+        names = {**vars(_standard), "resource_tracker": _NoTracker}
+        return FunctionType(function.__code__, names, function.__name__, function.__defaults__)
+
+    class SharedMemory(_standard.SharedMemory):  # type: ignore[misc,no-redef]
+        """A named segment of shared memory.
+
+        :param track: whether the resource tracker removes it at the program's end, if nobody has; false where another
+            program sees to it
+        """
+
+        _init_untracked = _untracked(_standard.SharedMemory.__init__)
+        _unlink_untracked = _untracked(_standard.SharedMemory.unlink)
+        _track = True
+
+        def __init__(self, name: str | None = None, create: bool = False, size: int = 0, *, track: bool = True) -> None:
+            self._track = track
+            make = super().__init__ if track else self._init_untracked
+            make(name, create, size)
+
+        def unlink(self) -> None:
+            """Remove the name; the memory goes with the last process that has it open."""
+            remove = super().unlink if self._track else self._unlink_untracked
+            remove()

@@ -35,6 +35,11 @@ _codes: dict[type, str] = {type_: type_._type_ for type_ in (*typecode_to_type.v
 class_cache: WeakKeyDictionary[type, type[SynchronizedBase]] = WeakKeyDictionary()
 
 
+def __getattr__(name: str) -> Any:
+    """What is not here is the standard library's."""
+    return getattr(_std, name)
+
+
 def _new_value(type_: Any) -> Any:
     return rebuild_ctype(type_, _core.ValueBlock(ctypes.sizeof(type_)), None)
 

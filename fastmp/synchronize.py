@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from multiprocessing import synchronize as _standard
 from multiprocessing import util  # noqa: F401  its exit function must be older than the user's, as there
 from multiprocessing.context import assert_spawning
 from multiprocessing.process import current_process
@@ -21,6 +22,11 @@ __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock",
 
 RECURSIVE_MUTEX, SEMAPHORE = 0, 1
 SEM_VALUE_MAX = SemLock.SEM_VALUE_MAX
+
+
+def __getattr__(name: str) -> Any:
+    """What is not here is the standard library's."""
+    return getattr(_standard, name)
 
 
 class Barrier(_core.Barrier, threading.Barrier):

@@ -67,12 +67,13 @@ PyObject *fmp_py_lock_test_mine(PyObject *self, PyObject *unused);
 PyObject *fmp_py_lock_get_count(PyObject *self, PyObject *unused);
 PyObject *fmp_py_lock_get_value(PyObject *self, PyObject *unused);
 PyObject *fmp_py_lock_is_zero(PyObject *self, PyObject *unused);
-#define FMP_PY_LOCK_LOOKS                                                                               \
-    {"_is_mine", fmp_py_lock_test_mine, METH_NOARGS, "Whether this thread holds it."},                  \
-        {"_count", fmp_py_lock_get_count, METH_NOARGS, "How often this process holds it."},             \
-        {"_get_value", fmp_py_lock_get_value, METH_NOARGS, "1 if it is free, 0 if somebody holds it."}, \
-    {                                                                                                   \
-        "_is_zero", fmp_py_lock_is_zero, METH_NOARGS, "Whether somebody holds it."                      \
+#define FMP_PY_LOCK_LOOKS                                                                                   \
+    {"_is_mine", fmp_py_lock_test_mine, METH_NOARGS, "Whether this thread holds it."},                      \
+        {"_count", fmp_py_lock_get_count, METH_NOARGS, "How often this process holds it."},                 \
+        {"_get_value", fmp_py_lock_get_value, METH_NOARGS, "1 if it is free, 0 if somebody holds it."},     \
+        {"locked", fmp_py_lock_is_zero, METH_NOARGS, "locked($self, /)\n--\n\nWhether somebody holds it."}, \
+    {                                                                                                       \
+        "_is_zero", fmp_py_lock_is_zero, METH_NOARGS, "Whether somebody holds it."                          \
     }
 
 #endif

@@ -226,6 +226,7 @@ static PyMethodDef semaphore_methods[] = {
     {"__exit__", (PyCFunction)(void (*)(void))semaphore_exit, METH_FASTCALL, "Give it back."},
     {"get_value", semaphore_get_value, METH_NOARGS, "get_value($self, /)\n--\n\nHow many there are now."},
     {"_get_value", semaphore_get_value, METH_NOARGS, "How many there are now."},
+    {"locked", semaphore_is_zero, METH_NOARGS, "locked($self, /)\n--\n\nWhether there is none."},
     {"_is_zero", semaphore_is_zero, METH_NOARGS, "Whether there is none."},
     {"_is_mine", semaphore_is_mine, METH_NOARGS, "Whether this thread was the last of its process to take one."},
     {"_count", semaphore_count, METH_NOARGS, "How many this process has taken, less what it has given back."},

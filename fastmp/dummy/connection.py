@@ -2,5 +2,10 @@
 
 from multiprocessing.dummy import connection as _standard
 from multiprocessing.dummy.connection import *  # noqa: F403
+from typing import Any
 
 __all__ = list(_standard.__all__)
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_standard, name)

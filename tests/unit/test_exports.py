@@ -3,8 +3,10 @@
 import importlib
 import inspect
 import multiprocessing
+import pkgutil
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 
@@ -69,6 +71,29 @@ def test_names_of_the_modules(name):
     module = counterpart(name)
     assert exports(name) <= set(module.__all__)
     assert all(hasattr(module, export) for export in module.__all__)
+
+
+def submodules():
+    """The standard modules that this machine can import."""
+    found = pkgutil.walk_packages(multiprocessing.__path__, "multiprocessing.")
+    others = ("forkserver", "popen_forkserver", "popen_spawn_posix", "popen_spawn_win32", "spawn")
+    return [module.name for module in found if module.name.rpartition(".")[2] not in others]
+
+
+@pytest.mark.parametrize("name", submodules())
+def test_every_submodule_has_the_standard_names(name):
+    standard, ours = importlib.import_module(name), counterpart(name)
+    public = {name for name, value in vars(standard).items() if name[0] != "_" and not isinstance(value, ModuleType)}
+    assert {name for name in public if not hasattr(ours, name)} == set()
+    assert set(getattr(standard, "__all__", ())) <= set(ours.__all__)
+
+
+@pytest.mark.parametrize("name", submodules())
+def test_submodules_are_attributes(name):
+    path = name.removeprefix("multiprocessing.")
+    code = f"import fastmp as multiprocessing; multiprocessing.{path.partition('.')[0]}"
+    if not path.startswith("popen_"):
+        subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
 
 
 @pytest.mark.parametrize("name", MIRRORS)
