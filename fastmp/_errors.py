@@ -21,7 +21,11 @@ class WorkerDied(RuntimeError):
     :param pid: the worker's process id
     :param exitcode: as `Process.exitcode`: -N for signal N; None if it is not known
     :param task: what it was doing, in words
+
+    `indices` is the range of items that a call of `map_native` has lost, None for other calls.
     """
+
+    indices: range | None = None
 
     def __init__(self, pid: int, exitcode: int | None, task: str) -> None:
         super().__init__(pid, exitcode, task)

@@ -9,7 +9,7 @@ import ctypes
 import sys
 from typing import Any
 
-__all__ = ["code_of", "field_of", "is_pointer", "is_swapped"]
+__all__ = ["code_of", "field_of", "fields_of", "is_pointer", "is_swapped"]
 
 _NATIVE = f"__ctype_{sys.byteorder[0]}e__"
 _ADDRESS = "Q" if ctypes.sizeof(ctypes.c_void_p) == 8 else "I"
@@ -57,6 +57,11 @@ def field_of(type_: Any, name: str) -> tuple[Any, int]:
     if len(found) > 2:
         raise TypeError(f"{name!r} is a bit field of {type_.__name__}: it has no address")
     return found[1], getattr(type_, name).offset
+
+
+def fields_of(type_: Any) -> list[tuple[Any, ...]]:
+    """Return the fields of a structure or union in the order of memory, those of its bases first."""
+    return [field for cls in reversed(type_.__mro__) for field in cls.__dict__.get("_fields_", ())]
 
 
 def _find(type_: Any, name: str) -> Any:

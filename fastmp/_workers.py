@@ -73,10 +73,18 @@ def worker_died(process: Any) -> Callable[[Any, int], WorkerDied]:
     """Make the maker of errors for the tasks that were lost with a worker."""
 
     def make_error(job: Any, index: int) -> WorkerDied:
-        func = getattr(job, "_what", "a call")
+        func: Any = getattr(job, "_what", "a call")
+        if hasattr(job, "_indices"):
+            return _died_in_native(process, func.__name__, job._indices(index))
         return WorkerDied(process.pid, process.exitcode, f"task {index} of {getattr(func, '__qualname__', func)}")
 
     return make_error
+
+
+def _died_in_native(process: Any, name: str, indices: range) -> WorkerDied:
+    error = WorkerDied(process.pid, process.exitcode, f"{name}, items {indices.start} to {indices.stop - 1}")
+    error.indices = indices
+    return error
 
 
 def weakly(ref: weakref.ref[_Owner], method: Callable[..., None]) -> Callable[..., None]:

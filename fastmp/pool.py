@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from . import _core
 from ._errors import WorkerDied
 from ._helper import start_helper
+from ._native import Call, prepare
 from ._workers import (
     count_workers,
     end_worker,
@@ -97,6 +98,26 @@ AsyncResult = ApplyResult
 
 class MapResult(ApplyResult):
     """The list of results to come of `map_async` and `starmap_async`."""
+
+
+class NativeResult(MapResult):
+    """The array of results to come of `map_native_async`."""
+
+    def __init__(self, pool: Pool, call: Call, *callbacks: Callable[[Any], object] | None) -> None:
+        super().__init__(pool, call.plan, *callbacks)
+        self._call = call
+
+    @property
+    def _value(self) -> Any:
+        return self._call.result if self._success else super()._value
+
+    def get(self, timeout: float | None = None) -> Any:
+        """Return the array of results when all calls are made."""
+        super().get(timeout)
+        return self._call.result
+
+    def _indices(self, task: int) -> range:
+        return self._call.indices(task)
 
 
 class _Stream(_core.Stream):
@@ -322,6 +343,59 @@ class Pool:
     def imap_unordered(self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int = 1) -> Iterator[Any]:
         """Yield `func(x)` for each x, as the results come."""
         return self._imap(IMapUnorderedIterator, func, iterable, chunksize, False)
+
+    def map_native(
+        self,
+        function: Any,
+        *arrays: Any,
+        out: Any = None,
+        chunksize: int | None = None,
+        block: bool = False,
+        signature: Any = None,
+    ) -> Any:
+        """Call a C function for each item of shared arrays, in the workers, and return the array of its results.
+
+        There is no pickle, no GIL and no Python code for each item. See docs/native.md.
+
+        :param function: of ctypes with `argtypes`, of cffi, a `numba.cfunc`, or an address with a `signature`
+        :param arrays: one for each parameter, of one length; what is no array is the same for all calls. Arrays in
+            fastmp's shared memory are passed where they lie, others are copied
+        :param out: a shared array for the results; a new one by default
+        :param chunksize: items for each task
+        :param block: call the function once for each chunk, with addresses and, as the last argument, how many items
+        :param signature: a ctypes prototype or C text such as "double(double, int)"
+        :raises TypeError: before anything runs, with the name of the argument that does not fit
+        :raises fastmp.WorkerDied: if the function crashes: `signal` and `indices` tell how and where
+        """
+        call = prepare(function, arrays, out, chunksize, block, signature, self._processes)
+        return self._map_native(call, None, None).get()
+
+    def map_native_async(
+        self,
+        function: Any,
+        *arrays: Any,
+        out: Any = None,
+        chunksize: int | None = None,
+        block: bool = False,
+        signature: Any = None,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[Any], object] | None = None,
+    ) -> NativeResult:
+        """Begin `map_native`; return its result to come."""
+        call = prepare(function, arrays, out, chunksize, block, signature, self._processes)
+        result = self._map_native(call, callback, error_callback)
+        if result._deferred or self._crew.backlog:
+            self._start_helper()
+        return result
+
+    def _map_native(self, call: Call, *callbacks: Callable[[Any], object] | None) -> NativeResult:
+        self._check_running()
+        result = NativeResult(self, call, *callbacks)
+        if call.parts:
+            self._crew.map(result, call.plan, call.parts, True, 1)
+        else:
+            self._complete_empty(result)
+        return result
 
     def _map(
         self,

@@ -30,6 +30,7 @@
     X(value)            \
     X(atomic_handle)    \
     X(array)            \
+    X(native)           \
     X(stats)            \
     X(fault)
 

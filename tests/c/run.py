@@ -16,9 +16,10 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent.parent
-LAYERS = ("base", "sys", "shm", "sync", "heap", "ring")
+LAYERS = ("base", "sys", "shm", "sync", "heap", "ring", "native")
 FLAGS = ["-std=c11", "-O2", "-g", "-fno-omit-frame-pointer", "-Wall", "-Wextra", "-UNDEBUG", "-pthread"]
 DEFINES = ["-D_GNU_SOURCE", "-DFMP_FAULT_POINTS", f"-I{ROOT / 'csrc'}", f"-I{TESTS}"]
+LIBRARIES = ["-lffi", "-lm"]
 SANITIZERS = {
     None: [],
     "address": ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
@@ -57,7 +58,7 @@ class Builder:
         """The program of one unit."""
         target = self.folder / source.stem
         parts = [self.compile(source), *objects]
-        subprocess.run([*self.command, *map(str, parts), "-o", str(target)], check=True)
+        subprocess.run([*self.command, *map(str, parts), "-o", str(target), *LIBRARIES], check=True)
         return target
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ... import _core
 from ..._helper import start_helper
+from ..._native import NativeJob, prepare
 from ..._workers import (
     count_workers,
     end_worker,
@@ -44,6 +45,7 @@ _standard: Any = _process  # its inner names have no declared types
 _logger = logging.getLogger("concurrent.futures")
 _executors: weakref.WeakSet[ProcessPoolExecutor] = weakref.WeakSet()
 _interpreter_exits = False
+_TERMINATED = "A process in the process pool was terminated abruptly while the future was running or pending."
 
 
 _Base: Any = _StandardFuture  # it has attributes of the same names, which the C half replaces
@@ -212,6 +214,60 @@ class ProcessPoolExecutor(Executor):
             results = _buffered(ahead, _refill(weakref.ref(self), fn, calls), deadline)
         return results if chunksize == 1 else _flatten(results)
 
+    def map_native(
+        self,
+        function: Any,
+        *arrays: Any,
+        out: Any = None,
+        chunksize: int | None = None,
+        block: bool = False,
+        signature: Any = None,
+    ) -> Any:
+        """Call a C function for each item of shared arrays, in the workers, and return the array of its results.
+
+        As `fastmp.pool.Pool.map_native`, which tells the parameters. A function that crashes breaks no executor.
+
+        :raises TypeError: before anything runs, with the name of the argument that does not fit
+        :raises fastmp.WorkerDied: if the function crashes: `signal` and `indices` tell how and where
+        """
+        return self._begin_native(None, function, arrays, out, chunksize, block, signature).get()
+
+    def submit_native(
+        self,
+        function: Any,
+        *arrays: Any,
+        out: Any = None,
+        chunksize: int | None = None,
+        block: bool = False,
+        signature: Any = None,
+    ) -> _StandardFuture[Any]:
+        """Begin `map_native`; return its future. It cannot be cancelled."""
+        future: _StandardFuture[Any] = _StandardFuture()
+        future.set_running_or_notify_cancel()
+        self._begin_native(future, function, arrays, out, chunksize, block, signature)
+        self._start_helper()
+        return future
+
+    def _begin_native(
+        self,
+        future: _StandardFuture[Any] | None,
+        function: Any,
+        arrays: tuple[Any, ...],
+        out: Any,
+        chunksize: int | None,
+        block: bool,
+        signature: Any,
+    ) -> NativeJob:
+        call = prepare(function, arrays, out, chunksize, block, signature, self._max_workers)
+        crew = self._ready_crew()
+        job = NativeJob(self, call, future)
+        if call.parts:
+            crew.map(job, call.plan, call.parts, True, 1)
+        else:
+            job._complete([])
+            _run_deferred(job)
+        return job
+
     def _ready_crew(self) -> _core.Crew:
         with self._shutdown_lock:
             if self._broken:
@@ -306,16 +362,27 @@ class ProcessPoolExecutor(Executor):
         replaceable = process.exitcode == 0 and self._max_tasks_per_child is not None
         if replaceable or self._finished or (self._fail_task and process.exitcode != 1):
             self._crew.bury_worker(place, worker_died(process))
-        else:
-            self._break(place, process)
+        elif not self._died_in_native(place, process):
+            self._break(process)
 
-    def _break(self, place: int, process: Any) -> None:
+    def _died_in_native(self, place: int, process: Any) -> bool:
+        """Bury the worker. A C function that crashes is no fault of the executor, which goes on."""
+        assert self._crew is not None
+        died, in_native = worker_died(process), False
+
+        def make_error(job: Any, index: int) -> Exception:
+            nonlocal in_native
+            in_native = isinstance(job, NativeJob)
+            return died(job, index) if in_native else BrokenProcessPool(_TERMINATED)
+
+        self._crew.bury_worker(place, make_error)
+        return in_native
+
+    def _break(self, process: Any) -> None:
         """A worker has died: all that is not done fails, and nothing more is accepted."""
         assert self._crew is not None
-        text = "A process in the process pool was terminated abruptly while the future was running or pending."
         self._broken = "A child process terminated abruptly, the process pool is not usable anymore"
-        self._crew.bury_worker(place, lambda job, index: BrokenProcessPool(text))
-        error = BrokenProcessPool(text)
+        error = BrokenProcessPool(_TERMINATED)
         error.__cause__ = worker_died(process)(None, 0)
         self._stop_workers()
         self._crew.fail_all(error)
@@ -345,7 +412,7 @@ class ProcessPoolExecutor(Executor):
         """Somebody must take results while nobody waits."""
         with self._shutdown_lock:
             if self._helper is None and self._crew is not None and not self._finished:
-                self._helper = start_helper(self, self._crew, _must_go_on, _nothing)
+                self._helper = start_helper(self, self._crew, _must_go_on, _run_deferred)
                 self._manager.add(self._helper)
         if self._crew is not None:
             self._crew.poke()
@@ -444,8 +511,12 @@ def _must_go_on(executor: ProcessPoolExecutor) -> bool:
     return not executor._finished and not executor._broken
 
 
-def _nothing(job: object) -> None:
-    """Futures run their callbacks themselves."""
+def _run_deferred(job: NativeJob) -> None:
+    """Futures run their callbacks themselves; a native call has one that is told."""
+    if job._future is None:
+        job._finish()
+    else:
+        job._run_callbacks()
 
 
 def _check_max_tasks(max_tasks_per_child: int | None, mp_context: Any) -> None:
