@@ -16,7 +16,7 @@ from multiprocessing.connection import Client, answer_challenge, deliver_challen
 from typing import Any
 
 from . import _core
-from .reduction import ForkingPickler
+from .reduction import ForkingPickler, detach
 
 __all__ = ["Client", "Connection", "Listener", "Pipe", "answer_challenge", "deliver_challenge", "wait"]
 
@@ -61,13 +61,22 @@ def _rebuild(descriptor: Any, readable: bool, writable: bool) -> Connection:
     return Connection(descriptor.detach(), readable, writable)
 
 
-def _reduce(connection: Connection) -> tuple[Any, ...]:
-    """How a connection is pickled for another process: as its descriptor.
+def _rebuild_end(records: tuple[bytes, ...], is_first: bool, descriptor: Any) -> Connection:
+    """In the receiving process: an end of a pipe over rings."""
+    return Connection._arrive(records, is_first, detach(descriptor))
 
-    This is the one place for pipes too. One that has carried no message yet goes over to the standard protocol when
-    its descriptor is asked for, and can then be sent. One that has carried some has its rings in memory that the
-    receiver may not have: it reaches other processes by inheritance.
+
+def _reduce(connection: Connection) -> tuple[Any, ...]:
+    """How a connection is pickled for another process: as its descriptor, with its rings if they can travel.
+
+    They can if the process is being started. Otherwise one that has carried no message yet goes over to the standard
+    protocol when its descriptor is asked for, and can then be sent; and one that has carried some reaches other
+    processes by inheritance only.
     """
+    place = connection._travel() if connection._is_ring() else None
+    if place is not None:
+        handle: Any = connection._handle
+        return _rebuild_end, (*place, _reduction.DupFd(handle))
     handle = connection.fileno()
     if connection._is_ring():
         raise RuntimeError("a connection that is in use can only be shared between processes through inheritance")

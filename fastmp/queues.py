@@ -15,11 +15,13 @@ import traceback
 import weakref
 from multiprocessing import context as _context
 from multiprocessing import queues as _standard
+from multiprocessing import reduction as _reduction
 from multiprocessing import util
 from queue import Empty, Full
 from typing import Any, NoReturn
 
 from . import _core
+from .reduction import detach
 
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
 
@@ -62,16 +64,34 @@ class _End:
 class _Base(_core.Queue):
     """What the three queues have in common."""
 
+    _OF_THIS_PROCESS = frozenset({"_ctx", "_reader", "_writer", "_thread", "_joincancelled", "_jointhread"})
+
     def __init__(self, maxsize: int, joinable: bool, ctx: Any) -> None:
         super().__init__()
         self._ctx = ctx
         self._setup(maxsize, joinable)
+        self._begin()
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        """Return what the same queue needs in another process; subclasses may wrap it, as the standard library's."""
+        travel = self._travel()
+        if travel is None:
+            _context.assert_spawning(self)
+            raise RuntimeError(f"{type(self).__name__} objects reach forked children only")
+        *place, fd = travel
+        attributes = {name: value for name, value in self.__dict__.items() if name not in self._OF_THIS_PROCESS}
+        return *place, None if fd < 0 else _reduction.DupFd(fd), attributes
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        record, maxsize, joinable, descriptor, attributes = state
+        self._arrive(record, maxsize, joinable, -1 if descriptor is None else detach(descriptor))
+        self._begin()
+        self.__dict__.update(attributes)
+
+    def _begin(self) -> None:
+        """What each process has for itself."""
         self._reader = _End(self)
         self._writer = _End(self)
-
-    def __reduce__(self) -> NoReturn:
-        _context.assert_spawning(self)
-        raise RuntimeError(f"{type(self).__name__} objects reach forked children only")
 
     def _put_failed(self, error: BaseException, obj: object) -> None:
         raise error
@@ -111,10 +131,13 @@ class Queue(_Base):
     def __init__(self, maxsize: int = 0, *, ctx: Any) -> None:
         super().__init__(maxsize, joinable=isinstance(self, JoinableQueue), ctx=ctx)
         self._maxsize = maxsize if maxsize > 0 else 0x7FFFFFFF
+        self._ignore_epipe = False
+
+    def _begin(self) -> None:
+        super()._begin()
         self._thread: threading.Thread | None = None
         self._joincancelled = False
         self._jointhread: util.Finalize | None = None
-        self._ignore_epipe = False
 
     def close(self) -> None:
         """Declare that this process puts and gets no more; what it has put is still sent."""

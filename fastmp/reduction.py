@@ -7,6 +7,7 @@ The C core (`csrc/wire/pickle.c`) makes a `ForkingPickler` for whatever is not p
 `buffer_callback` of its own.
 """
 
+import os
 from multiprocessing import reduction as _reduction
 from multiprocessing.reduction import (
     HAVE_SEND_HANDLE,
@@ -43,6 +44,13 @@ class ForkingPickler(_reduction.ForkingPickler):
 
     `ForkingPickler(file, protocol, fix_imports, buffer_callback)`: the arguments of `pickle.Pickler`, by position.
     """
+
+
+def detach(descriptor: Any) -> int:
+    """Return the descriptor that a `DupFd` has brought, which this process keeps to itself."""
+    fd: int = descriptor.detach()
+    os.set_inheritable(fd, False)
+    return fd
 
 
 def register(type: type, reduce: Any) -> None:

@@ -1,5 +1,6 @@
 /* A pipe: making, closing, and what becomes of its descriptor; see pipe.h. Its order table is in pipe_internal.h. */
 #include "conn/pipe_internal.h"
+#include "pyrt/travel.h"
 #include "pyrt/wait.h"
 #include "sys/io.h"
 
@@ -11,16 +12,22 @@ struct fmp_pipe {
 
 /* ---- making and closing ---- */
 
+/* A new direction, or with a travel record one that exists. */
 static int
-open_way(struct fmp_pipe_way *way, uint64_t limit)
+open_way(struct fmp_pipe_way *way, uint64_t limit, PyObject *record)
 {
-    uint64_t ring_bytes = fmp_ring_bytes(limit);
-    if (fmp_handle_new(&way->block, ring_bytes + sizeof *way->shm, FMP_BLOCK_RING) < 0) {
-        return -1;
+    uint64_t ring_bytes = fmp_ring_bytes(limit), bytes = ring_bytes + sizeof *way->shm;
+    if (record != NULL) {
+        if (fmp_travel_unpack(&way->block, record, FMP_BLOCK_RING, bytes) < 0) {
+            return -1;
+        }
+    } else {
+        if (fmp_handle_new(&way->block, bytes, FMP_BLOCK_RING) < 0) {
+            return -1;
+        }
+        (void)fmp_ring_init(fmp_handle_at(&way->block), limit); /* the limit is a good one */
     }
-    char *base = fmp_handle_at(&way->block);
-    way->shm = (struct fmp_pipe_shm *)(base + ring_bytes);
-    (void)fmp_ring_init((struct fmp_ring_shm *)base, limit); /* the limit is a good one */
+    way->shm = (struct fmp_pipe_shm *)((char *)fmp_handle_at(&way->block) + ring_bytes);
     return fmp_channel_open(&way->channel, way->block.space, way->block.off, ring_bytes);
 }
 
@@ -42,8 +49,9 @@ fmp_pipe_drop(struct fmp_pipe *pipe)
     PyMem_Free(pipe);
 }
 
+/* `records` is NULL for a new pipe. */
 static struct fmp_pipe *
-new_pipe(bool duplex)
+new_pipe(bool duplex, PyObject *records)
 {
     struct fmp_pipe *pipe = PyMem_Calloc(1, sizeof *pipe);
     if (pipe == NULL) {
@@ -53,7 +61,8 @@ new_pipe(bool duplex)
     pipe->users = 1;
     pipe->count = duplex ? 2 : 1;
     for (unsigned i = 0; i < pipe->count; i++) {
-        if (open_way(&pipe->ways[i], duplex ? FMP_PIPE_LIMIT_DUPLEX : FMP_PIPE_LIMIT_ONE_WAY) < 0) {
+        PyObject *record = records != NULL ? PyTuple_GET_ITEM(records, i) : NULL;
+        if (open_way(&pipe->ways[i], duplex ? FMP_PIPE_LIMIT_DUPLEX : FMP_PIPE_LIMIT_ONE_WAY, record) < 0) {
             fmp_pipe_drop(pipe);
             return NULL;
         }
@@ -80,9 +89,11 @@ new_descriptors(int fds[2], bool duplex)
 }
 
 static void
-attach(struct fmp_pipe_end *end, struct fmp_pipe *pipe, struct fmp_pipe_way *in, struct fmp_pipe_way *out, int fd)
+attach(struct fmp_pipe_end *end, struct fmp_pipe *pipe, bool is_first, int fd)
 {
-    *end = (struct fmp_pipe_end){.pipe = pipe, .in = in, .out = out, .is_socket = pipe->count == 2};
+    struct fmp_pipe_way *there = &pipe->ways[0], *back = pipe->count == 2 ? &pipe->ways[1] : NULL;
+    *end = (struct fmp_pipe_end){
+        .pipe = pipe, .in = is_first ? there : back, .out = is_first ? back : there, .is_socket = pipe->count == 2};
     end->space = pipe->ways[0].block.space;
     end->mode = &pipe->ways[0].shm->mode;
     fmp_store_relaxed(&end->fd, fd); /* relaxed: no other thread knows the end yet */
@@ -92,7 +103,7 @@ int
 fmp_pipe_new(struct fmp_pipe_end *a, struct fmp_pipe_end *b, bool duplex)
 {
     int fds[2];
-    struct fmp_pipe *pipe = new_pipe(duplex);
+    struct fmp_pipe *pipe = new_pipe(duplex, NULL);
     if (pipe == NULL) {
         return -1;
     }
@@ -102,9 +113,47 @@ fmp_pipe_new(struct fmp_pipe_end *a, struct fmp_pipe_end *b, bool duplex)
         fmp_py_raise(rc, NULL);
         return -1;
     }
-    attach(a, pipe, &pipe->ways[0], duplex ? &pipe->ways[1] : NULL, fds[0]);
-    attach(b, pipe, duplex ? &pipe->ways[1] : NULL, &pipe->ways[0], fds[1]);
+    attach(a, pipe, true, fds[0]);
+    attach(b, pipe, false, fds[1]);
     fmp_pipe_hold(pipe); /* the second end */
+    return 0;
+}
+
+bool
+fmp_pipe_end_is_first(const struct fmp_pipe_end *end)
+{
+    return end->in == &end->pipe->ways[0];
+}
+
+PyObject *
+fmp_pipe_end_travel(const struct fmp_pipe_end *end)
+{
+    struct fmp_pipe *pipe = end->pipe;
+    PyObject *records = PyTuple_New(pipe->count);
+    for (unsigned i = 0; records != NULL && i < pipe->count; i++) {
+        PyObject *record = fmp_travel_pack(&pipe->ways[i].block);
+        if (record == NULL || record == Py_None) {
+            Py_DECREF(records);
+            return record;
+        }
+        PyTuple_SET_ITEM(records, i, record);
+    }
+    return records;
+}
+
+int
+fmp_pipe_end_arrive(struct fmp_pipe_end *end, PyObject *records, bool is_first, int fd)
+{
+    Py_ssize_t count = PyTuple_GET_SIZE(records);
+    if (count != 1 && count != 2) {
+        PyErr_Format(PyExc_ValueError, "a pipe has one direction or two, not %zd", count);
+        return -1;
+    }
+    struct fmp_pipe *pipe = new_pipe(count == 2, records);
+    if (pipe == NULL) {
+        return -1;
+    }
+    attach(end, pipe, is_first, fd);
     return 0;
 }
 

@@ -65,6 +65,13 @@ enum { FMP_PIPE_EOF = 2, FMP_PIPE_STANDARD = 3 };
 
 /* Makes a pipe: both ends read and write if `duplex`, otherwise a reads and b writes. 0, or -1 with OSError set. */
 int fmp_pipe_new(struct fmp_pipe_end *a, struct fmp_pipe_end *b, bool duplex);
+/* On the way to another process: the travel records of its directions, as a tuple; None if it cannot travel now; NULL
+ * with an exception set. */
+PyObject *fmp_pipe_end_travel(const struct fmp_pipe_end *end);
+/* Is it the first end that fmp_pipe_new made? */
+bool fmp_pipe_end_is_first(const struct fmp_pipe_end *end);
+/* An end out of its records and its descriptor, which is the end's from then on. 0, or -1 with an exception set. */
+int fmp_pipe_end_arrive(struct fmp_pipe_end *end, PyObject *records, bool is_first, int fd);
 /* Closes this process's copy of the end. A closed end is fine. */
 void fmp_pipe_end_close(struct fmp_pipe_end *end);
 /* The same, but the descriptor stays open, as the caller's. */

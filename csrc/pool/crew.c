@@ -2,6 +2,7 @@
 #include "pool/crew.h"
 
 #include <limits.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -172,14 +173,33 @@ something_happened(void *ctx)
            (look->job != NULL && look->job->done);
 }
 
-/* Has one of the workers ended? It is not reaped here. */
+/* No child of ours, but of a fork server; or we have reaped it. */
+static bool
+stranger_has_ended(struct fmp_crew *crew, uint32_t place)
+{
+    uint32_t id = fmp_load_acquire(&crew->shm->workers[place].id); /* W2: pairs with W3 */
+    if (id != 0) {
+        return fmp_participant_fate(&crew->tasks.space->region, id) != FMP_ALIVE;
+    }
+    return kill(crew->pids[place], 0) != 0 && errno == ESRCH; /* it has not begun */
+}
+
+/* It is not reaped here. */
+static bool
+has_ended(struct fmp_crew *crew, uint32_t place)
+{
+    siginfo_t info = {0};
+    if (waitid(P_PID, (id_t)crew->pids[place], &info, WEXITED | WNOHANG | WNOWAIT) != 0) {
+        return stranger_has_ended(crew, place);
+    }
+    return info.si_pid != 0;
+}
+
 static bool
 a_worker_ended(struct fmp_crew *crew)
 {
     for (uint32_t i = 0; i < crew->max_workers; i++) {
-        siginfo_t info = {0};
-        if (crew->pids[i] != 0 &&
-            (waitid(P_PID, (id_t)crew->pids[i], &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0)) {
+        if (crew->pids[i] != 0 && has_ended(crew, i)) {
             return true;
         }
     }

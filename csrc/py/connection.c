@@ -266,6 +266,46 @@ connection_pair(PyObject *cls, PyObject *duplex_obj)
     return Py_BuildValue("(NN)", a, b);
 }
 
+PyDoc_STRVAR(travel_doc,
+             "_travel()\n--\n\nWhat _arrive() needs in another process, beside a copy of the descriptor; None if the "
+             "end cannot travel now.");
+static PyObject *
+connection_travel(PyObject *self, PyObject *unused)
+{
+    struct fmp_connection *c = of(self);
+    (void)unused;
+    if (!is_ours(c)) {
+        PyErr_SetString(PyExc_ValueError, "not an end of a pipe over rings");
+        return NULL;
+    }
+    PyObject *records = fmp_pipe_end_travel(&c->end);
+    if (records == NULL || records == Py_None) {
+        return records;
+    }
+    return Py_BuildValue("(NN)", records, PyBool_FromLong(fmp_pipe_end_is_first(&c->end)));
+}
+
+PyDoc_STRVAR(arrive_doc,
+             "_arrive(records, is_first, fd)\n--\n\nAn end of a pipe that exists; the descriptor is its own.");
+static PyObject *
+connection_arrive(PyObject *cls, PyObject *args)
+{
+    PyTypeObject *type = (PyTypeObject *)cls;
+    PyObject *records;
+    int is_first, fd;
+    if (!PyArg_ParseTuple(args, "O!pi:_arrive", &PyTuple_Type, &records, &is_first, &fd)) {
+        return NULL;
+    }
+    PyObject *self = type->tp_new(type, NULL, NULL);
+    if (self == NULL || fmp_pipe_end_arrive(&of(self)->end, records, is_first != 0, fd) < 0) {
+        Py_XDECREF(self);
+        return NULL;
+    }
+    of(self)->readable = of(self)->end.in != NULL;
+    of(self)->writable = of(self)->end.out != NULL;
+    return self;
+}
+
 /* ---- what the standard library's code reads and writes ---- */
 
 static PyObject *
@@ -356,6 +396,8 @@ static PyMethodDef connection_methods[] = {
     {"_is_ring", connection_is_ring, METH_NOARGS, is_ring_doc},
     {"_arm", connection_arm, METH_NOARGS, arm_doc},
     {"_close", connection_close, METH_NOARGS, close_doc},
+    {"_travel", connection_travel, METH_NOARGS, travel_doc},
+    {"_arrive", connection_arrive, METH_VARARGS | METH_CLASS, arrive_doc},
     {"_pair", connection_pair, METH_O | METH_CLASS, pair_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -10,6 +10,7 @@
 #include "py/args.h"
 #include "py/job.h"
 #include "py/types.h"
+#include "pyrt/travel.h"
 
 #define WORKERS_MAX 4000 /* below the participants that a region can have */
 
@@ -32,14 +33,23 @@ check_parent(struct fmp_crew *crew)
 
 /* ---- making ---- */
 
+/* A new block, or with a travel record one that exists. */
 static int
-open_ring(struct fmp_handle *handle, struct fmp_channel *ch)
+open_handle(struct fmp_handle *handle, uint64_t bytes, enum fmp_block_kind kind, PyObject *record)
+{
+    return record == NULL ? fmp_handle_new(handle, bytes, kind) : fmp_travel_unpack(handle, record, kind, bytes);
+}
+
+static int
+open_ring(struct fmp_handle *handle, struct fmp_channel *ch, PyObject *record)
 {
     uint64_t bytes = fmp_ring_bytes(FMP_CREW_DEPTH);
-    if (fmp_handle_new(handle, bytes, FMP_BLOCK_RING) < 0) {
+    if (open_handle(handle, bytes, FMP_BLOCK_RING, record) < 0) {
         return -1;
     }
-    (void)fmp_ring_init(fmp_handle_at(handle), FMP_CREW_DEPTH);
+    if (record == NULL) {
+        (void)fmp_ring_init(fmp_handle_at(handle), FMP_CREW_DEPTH);
+    }
     if (fmp_channel_open(ch, handle->space, handle->off, bytes) < 0) {
         return -1;
     }
@@ -74,11 +84,13 @@ crew_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     struct fmp_crew *crew = crew_of(self);
     unsigned workers;
+    PyObject *tasks = NULL, *results = NULL, *shm = NULL;
+    int is_strict = 0;
     if (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) {
         PyErr_SetString(PyExc_TypeError, "Crew() takes no keyword arguments");
         return -1;
     }
-    if (!PyArg_ParseTuple(args, "I:Crew", &workers)) {
+    if (!PyArg_ParseTuple(args, "I|(OOO)p:Crew", &workers, &tasks, &results, &shm, &is_strict)) {
         return -1;
     }
     if (crew->shm != NULL || workers == 0 || workers > WORKERS_MAX) {
@@ -86,13 +98,43 @@ crew_init(PyObject *self, PyObject *args, PyObject *kwargs)
         return -1;
     }
     uint64_t bytes = sizeof(struct fmp_crew_shm) + workers * sizeof(struct fmp_worker_shm);
-    if (open_private(crew, workers) < 0 || open_ring(&crew->tasks_handle, &crew->tasks) < 0 ||
-        open_ring(&crew->results_handle, &crew->results) < 0 ||
-        fmp_handle_new(&crew->shm_handle, bytes, FMP_BLOCK_OTHER) < 0) {
+    if (open_private(crew, workers) < 0 || open_ring(&crew->tasks_handle, &crew->tasks, tasks) < 0 ||
+        open_ring(&crew->results_handle, &crew->results, results) < 0 ||
+        open_handle(&crew->shm_handle, bytes, FMP_BLOCK_OTHER, shm) < 0) {
         return -1;
+    }
+    if (tasks != NULL) {
+        crew->fork_generation = fmp_fork_generation - 1; /* as in a forked child: it is its parent's */
+        crew->bad_result = is_strict ? Py_NewRef(Py_True) : NULL;
     }
     crew->shm = fmp_handle_at(&crew->shm_handle);
     return 0;
+}
+
+/* To a worker that is being started: Crew(workers, (tasks, results, shm), is_strict). */
+static PyObject *
+crew_reduce(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct fmp_crew *crew = crew_of(self);
+    if (check_parent(crew) < 0) {
+        return NULL;
+    }
+    PyObject *tasks = fmp_travel_pack(&crew->tasks_handle);
+    PyObject *results = tasks != NULL ? fmp_travel_pack(&crew->results_handle) : NULL;
+    PyObject *shm = results != NULL ? fmp_travel_pack(&crew->shm_handle) : NULL;
+    if (shm == NULL || shm == Py_None) {
+        if (shm == Py_None) {
+            PyErr_SetString(PyExc_NotImplementedError, "pool objects cannot be passed between processes or pickled");
+        }
+        Py_XDECREF(tasks);
+        Py_XDECREF(results);
+        Py_XDECREF(shm);
+        return NULL;
+    }
+    bool is_strict = crew->bad_result != NULL && crew->bad_result != Py_None;
+    return Py_BuildValue("O(I(NNN)O)", (PyObject *)Py_TYPE(self), (unsigned)crew->max_workers, tasks, results, shm,
+                         is_strict ? Py_True : Py_False);
 }
 
 /* ---- giving work ---- */
@@ -347,7 +389,7 @@ crew_work(PyObject *self, PyObject *args)
         return NULL;
     }
     if (crew->shm == NULL || crew->fork_generation == fmp_fork_generation) {
-        PyErr_SetString(PyExc_RuntimeError, "work() is for a process forked from the one that made the crew");
+        PyErr_SetString(PyExc_RuntimeError, "work() is for a child of the process that made the crew");
         return NULL;
     }
     Py_ssize_t count = fmp_worker_run(crew, place, max_tasks, wrap_error, wrap_unpicklable, parent);
@@ -446,6 +488,7 @@ static PyMethodDef crew_methods[] = {
     {"job_list", crew_job_list, METH_NOARGS, job_list_doc},
     {"send_exit", crew_send_exit, METH_NOARGS, send_exit_doc},
     {"work", crew_work, METH_VARARGS, work_doc},
+    {"__reduce__", crew_reduce, METH_NOARGS, "Pickles only for a worker that is being started."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -10,6 +10,7 @@
 
 #include "py/args.h"
 #include "py/types.h"
+#include "pyrt/travel.h"
 #include "sys/clock.h"
 
 /* Cells of a queue without a bound: enough that producer and consumer seldom meet, 64 KiB. */
@@ -382,18 +383,48 @@ queue_discard(PyObject *self, PyObject *unused)
 
 /* ---- the type ---- */
 
-static int
-open_shared(struct fmp_queue *q, uint64_t limit)
+/* The block of a queue with this limit: how much of it is the ring. */
+static uint64_t
+block_bytes(uint64_t limit, uint64_t *ring_bytes)
 {
-    uint64_t ring_bytes = fmp_ring_bytes(limit);
-    if (fmp_handle_new(&q->handle, ring_bytes + sizeof *q->shm, FMP_BLOCK_RING) < 0) {
+    *ring_bytes = fmp_ring_bytes(limit);
+    return *ring_bytes + sizeof(struct fmp_queue_shm);
+}
+
+static int
+open_block(struct fmp_queue *q, uint64_t ring_bytes)
+{
+    q->shm = (struct fmp_queue_shm *)((char *)fmp_handle_at(&q->handle) + ring_bytes);
+    return fmp_channel_open(&q->channel, q->handle.space, q->handle.off, ring_bytes);
+}
+
+static int
+make_shared(struct fmp_queue *q, uint64_t limit)
+{
+    uint64_t ring_bytes, bytes = block_bytes(limit, &ring_bytes);
+    if (fmp_handle_new(&q->handle, bytes, FMP_BLOCK_RING) < 0) {
         return -1;
     }
-    char *base = fmp_handle_at(&q->handle);
-    q->shm = (struct fmp_queue_shm *)(base + ring_bytes);
-    (void)fmp_ring_init((struct fmp_ring_shm *)base, limit); /* the limit has been checked */
+    (void)fmp_ring_init(fmp_handle_at(&q->handle), limit); /* the limit has been checked */
     fmp_queue_bell_open(q);
-    return fmp_channel_open(&q->channel, q->handle.space, q->handle.off, ring_bytes);
+    return open_block(q, ring_bytes);
+}
+
+/* The limit of a new queue's ring; 0 with an exception set. */
+static uint64_t
+set_kind(struct fmp_queue *q, long long maxsize, bool joinable)
+{
+    if (q->handle.off != 0) {
+        PyErr_SetString(PyExc_RuntimeError, "the queue is set up already");
+        return 0;
+    }
+    if (maxsize > INT32_MAX) {
+        PyErr_Format(PyExc_OverflowError, "maxsize %lld is too large", maxsize);
+        return 0;
+    }
+    q->bounded = maxsize > 0 && maxsize <= BOUND_MAX;
+    q->joinable = joinable;
+    return q->bounded ? (uint64_t)maxsize : UNBOUNDED_LIMIT;
 }
 
 PyDoc_STRVAR(setup_doc,
@@ -407,18 +438,50 @@ queue_setup(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "Lp:_setup", &maxsize, &joinable)) {
         return NULL;
     }
-    if (q->handle.off != 0) {
-        PyErr_SetString(PyExc_RuntimeError, "the queue is set up already");
+    uint64_t limit = set_kind(q, maxsize, joinable != 0);
+    if (limit == 0 || make_shared(q, limit) < 0) {
         return NULL;
     }
-    q->bounded = maxsize > 0 && maxsize <= BOUND_MAX;
-    q->joinable = joinable != 0;
-    uint64_t limit = q->bounded ? (uint64_t)maxsize : UNBOUNDED_LIMIT;
-    if (maxsize > INT32_MAX) {
-        PyErr_Format(PyExc_OverflowError, "maxsize %lld is too large", maxsize);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(travel_doc, "_travel()\n--\n\nWhat _arrive() needs in another process, or None if the queue cannot travel "
+                         "now; the last is a descriptor of this process, -1 for none.");
+static PyObject *
+queue_travel(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct fmp_queue *q = (struct fmp_queue *)self;
+    if (q->handle.off == 0) {
+        PyErr_SetString(PyExc_ValueError, "Queue is not initialised");
         return NULL;
     }
-    if (open_shared(q, limit) < 0) {
+    PyObject *record = fmp_travel_pack(&q->handle);
+    if (record == NULL || record == Py_None) {
+        return record;
+    }
+    long long maxsize = q->bounded ? (long long)ring_of(q)->limit : 0;
+    return Py_BuildValue("(NLNi)", record, maxsize, PyBool_FromLong(q->joinable), q->fd);
+}
+
+PyDoc_STRVAR(arrive_doc, "_arrive(record, maxsize, joinable, fd)\n--\n\nAs _setup, but for a queue that exists. The "
+                         "descriptor is the queue's from then on.");
+static PyObject *
+queue_arrive(PyObject *self, PyObject *args)
+{
+    struct fmp_queue *q = (struct fmp_queue *)self;
+    PyObject *record;
+    long long maxsize;
+    int joinable, fd;
+    if (!PyArg_ParseTuple(args, "OLpi:_arrive", &record, &maxsize, &joinable, &fd)) {
+        return NULL;
+    }
+    uint64_t ring_bytes, limit = set_kind(q, maxsize, joinable != 0);
+    if (limit == 0 || fmp_travel_unpack(&q->handle, record, FMP_BLOCK_RING, block_bytes(limit, &ring_bytes)) < 0) {
+        return NULL;
+    }
+    q->fd = fd;
+    if (open_block(q, ring_bytes) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -467,6 +530,8 @@ static PyMethodDef queue_methods[] = {
      "_fileno()\n--\n\nA descriptor that is readable while the queue is not empty."},
     {"_discard", queue_discard, METH_NOARGS, discard_doc},
     {"_setup", queue_setup, METH_VARARGS, setup_doc},
+    {"_travel", queue_travel, METH_NOARGS, travel_doc},
+    {"_arrive", queue_arrive, METH_VARARGS, arrive_doc},
     {NULL, NULL, 0, NULL},
 };
 

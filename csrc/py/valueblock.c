@@ -1,6 +1,6 @@
 /*
- * `_core.ValueBlock`: zeroed bytes in the region, shared by fork, that the ctypes objects of fastmp.sharedctypes lie
- * on. Called by: fastmp/sharedctypes.py.
+ * `_core.ValueBlock`: zeroed bytes in the region, shared with other processes, that the ctypes objects of
+ * fastmp.sharedctypes lie on. Called by: fastmp/sharedctypes.py.
  *
  * A writable buffer. The ctypes object made by `from_buffer` keeps the block, and thereby the memory, alive; so does
  * every other process that holds it.
@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 #include "py/types.h"
-#include "pyrt/wait.h"
+#include "pyrt/travel.h"
 
 struct fmp_valueblock {
     PyObject_HEAD
@@ -35,9 +35,10 @@ fmp_valueblock_at(PyObject *block, Py_ssize_t *bytes)
 static PyObject *
 valueblock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"bytes", NULL};
+    static char *names[] = {"bytes", "_travel", NULL};
     Py_ssize_t bytes;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "n:ValueBlock", names, &bytes)) {
+    PyObject *record = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "n|O:ValueBlock", names, &bytes, &record)) {
         return NULL;
     }
     if (bytes < 0) {
@@ -48,8 +49,10 @@ valueblock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (self == NULL) {
         return NULL;
     }
-    /* An array of length 0 has an address too. */
-    if (fmp_handle_new(&self->handle, bytes > 0 ? (uint64_t)bytes : 1, FMP_BLOCK_DATA) < 0) {
+    uint64_t needed = bytes > 0 ? (uint64_t)bytes : 1; /* an array of length 0 has an address too */
+    int rc = record == NULL ? fmp_handle_new(&self->handle, needed, FMP_BLOCK_DATA)
+                            : fmp_travel_unpack(&self->handle, record, FMP_BLOCK_DATA, needed);
+    if (rc < 0) {
         Py_DECREF(self);
         return NULL;
     }
@@ -81,10 +84,16 @@ valueblock_create_memoryview(PyObject *self, PyObject *Py_UNUSED(unused))
 }
 
 static PyObject *
-valueblock_reduce(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(unused))
+valueblock_reduce(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    PyErr_SetString(PyExc_RuntimeError, "shared values reach other processes through fork only");
-    return NULL;
+    struct fmp_valueblock *b = (struct fmp_valueblock *)self;
+    PyObject *record = fmp_travel_pack(&b->handle);
+    if (record == Py_None) {
+        Py_CLEAR(record);
+        PyErr_SetString(PyExc_RuntimeError,
+                        "shared values should only be shared between processes through inheritance");
+    }
+    return record != NULL ? Py_BuildValue("O(nN)", (PyObject *)Py_TYPE(self), b->bytes, record) : NULL;
 }
 
 static Py_ssize_t

@@ -1,17 +1,22 @@
 """Objects in a process that no fork has made: started by subprocess, with the raw calls of `fastmp._core`."""
 
+import ctypes
 import gc
+import multiprocessing.popen_spawn_posix
 import os
 import pickle
+import select
 import subprocess
 import sys
 import textwrap
+import time
 from contextlib import contextmanager
+from multiprocessing.context import set_spawning_popen
 
 import pytest
 
 import fastmp
-from fastmp import _core, synchronize
+from fastmp import _core, queues, synchronize
 from fastmp.reduction import ForkingPickler
 
 PREAMBLE = """
@@ -37,21 +42,45 @@ def pickle_for(identity, obj):
         return bytes(ForkingPickler.dumps(obj))
 
 
+class Descriptors:
+    """What `DupFd` asks for the descriptors of a child that is being started."""
+
+    DupFd = multiprocessing.popen_spawn_posix._DupFd
+
+    def __init__(self, duplicate=lambda fd: fd):
+        self.fds = []
+        self.duplicate = duplicate
+
+    def duplicate_for_child(self, fd):
+        self.fds.append(fd)
+        return self.duplicate(fd)
+
+
+@contextmanager
+def starting(popen):
+    set_spawning_popen(popen)
+    try:
+        yield
+    finally:
+        set_spawning_popen(None)
+
+
 class Child:
     """A fresh interpreter that runs `code` with the unpickled objects as `things`."""
 
     def __init__(self, code, *things, preamble=PREAMBLE):
         fd, token = _core.region()
         self.identity = _core.reserve_child()
-        data = pickle_for(self.identity, things)
+        descriptors = Descriptors()
+        with starting(descriptors):
+            data = pickle_for(self.identity, things)
         program = preamble + "things = pickle.load(sys.stdin.buffer)\n" + textwrap.dedent(code)
         self.process = subprocess.Popen(
             [sys.executable, "-c", program, str(fd), token.hex(), str(self.identity)],
-            pass_fds=[fd],
+            pass_fds=[fd, *descriptors.fds],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=False,
         )
         _core.child_started(self.identity, self.process.pid)
         self.process.stdin.write(data)
@@ -137,6 +166,200 @@ def test_barrier_with_action_and_timeout():
     child = Child("assert (things[0]._action, things[0]._timeout) == (os.getpid, 60); things[0].wait()", barrier)
     barrier.wait()
     child.end()
+
+
+@pytest.mark.parametrize("maxsize", [0, 3])
+def test_queue(maxsize):
+    there, back = fastmp.Queue(maxsize), fastmp.SimpleQueue()
+    there.put("before")
+    child = Child(
+        """
+        there, back = things
+        back.put((type(there).__name__, there.get(timeout=60), there.get(timeout=60), there._maxsize))
+        back.put(bytes(100_000))
+        """,
+        there,
+        back,
+    )
+    there.put(list(range(1000)))
+    assert back.get() == ("Queue", "before", list(range(1000)), maxsize or 0x7FFFFFFF)
+    assert len(back.get()) == 100_000
+    child.end()
+
+
+def test_joinable_queue():
+    queue = fastmp.JoinableQueue()
+    queue.put(1)
+    child = Child("things[0].get(timeout=60); things[0].task_done()", queue)
+    queue.join()
+    child.end()
+
+
+def test_a_queue_s_descriptor_is_rung_from_the_child():
+    queue = fastmp.Queue()
+    poller = select.poll()
+    poller.register(queue._reader.fileno(), select.POLLIN)
+    assert not poller.poll(0)
+    child = Child("things[0].put(1)", queue)
+    assert poller.poll(60_000)
+    assert queue.get(timeout=60) == 1
+    child.end()
+
+
+class Tagged(queues.Queue):
+    """As programs do it that know the standard library's queue."""
+
+    def __init__(self, tag):
+        super().__init__(ctx=fastmp.get_context())
+        self.tag = tag
+
+    def __getstate__(self):
+        return {"inner": super().__getstate__(), "tag": self.tag}
+
+    def __setstate__(self, state):
+        super().__setstate__(state["inner"])
+        self.tag = state["tag"]
+
+
+class Plain(queues.Queue):
+    def __init__(self):
+        super().__init__(ctx=fastmp.get_context())
+        self.tag = "plain"
+
+
+@pytest.mark.parametrize("make", [lambda: Tagged("tagged"), Plain])
+def test_a_queue_s_subclass_keeps_its_attributes(make):
+    identity, queue = _core.reserve_child(), make()
+    with starting(Descriptors(os.dup)):
+        copy = pickle.loads(pickle_for(identity, queue))
+    _core.child_failed(identity)
+    assert type(copy) is type(queue)
+    assert copy.tag == queue.tag
+    queue.put(3)
+    assert copy.get(timeout=60) == 3
+
+
+def test_values_and_arrays():
+    value, array, raw = fastmp.Value("i", 3), fastmp.Array("d", [1.0, 2.0]), fastmp.RawArray(ctypes.c_char, 5)
+    run(
+        """
+        value, array, raw = things
+        with value:
+            value.value += 1
+        array[1] *= 2
+        raw.value = b"abc"
+        assert value.get_lock()._get_value() == 1
+        """,
+        value,
+        array,
+        raw,
+    )
+    assert value.value == 4
+    assert array[:] == [1.0, 4.0]
+    assert raw.value == b"abc"
+
+
+def test_a_value_and_its_bytes_are_one():
+    value = fastmp.Value(ctypes.c_longlong, 1, lock=False)
+    pairs = fastmp.RawArray(ctypes.c_int, 4)
+    run(
+        """
+        first, second, pairs = things
+        first.value = 7
+        assert second.value == 7
+        pairs[3] = 9
+        """,
+        value,
+        value,
+        pairs,
+    )
+    assert value.value == 7
+    assert list(pairs) == [0, 0, 0, 9]
+
+
+@pytest.mark.parametrize("duplex", [True, False])
+@pytest.mark.parametrize("used", [True, False])
+def test_pipe(duplex, used):
+    reader, writer = fastmp.Pipe(duplex)
+    with reader, writer:
+        if used:
+            writer.send("early")
+        child = Child(
+            """
+            (end,) = things
+            end.send(["hello", 1])
+            end.send_bytes(bytes(300_000))
+            if end.readable:
+                end.send(end.recv())
+            end.close()
+            """,
+            writer,
+        )
+        writer.close()
+        if used:
+            assert reader.recv() == "early"
+        assert reader.recv() == ["hello", 1]
+        assert len(reader.recv_bytes()) == 300_000
+        assert reader._is_ring()
+        if duplex:
+            reader.send({"a": 1})
+            assert reader.recv() == {"a": 1}
+        with pytest.raises(EOFError):
+            reader.recv()
+        child.end()
+
+
+def test_both_ends_of_a_pipe_in_one_child():
+    a, b = fastmp.Pipe()
+    a.send(1)
+    run("a, b = things; assert b.recv() == 1; b.send(2); assert a.recv() == 2", a, b)
+    a.close()
+    b.close()
+
+
+def test_the_reading_end_of_a_pipe():
+    reader, writer = fastmp.Pipe(duplex=False)
+    child = Child("assert things[0].recv() == 'x'; assert things[0].recv() == 'y'", reader)
+    reader.close()
+    writer.send("x")
+    writer.send("y")
+    child.end()
+    time.sleep(0.001)  # for so long as the kernel's last answer is believed
+    with pytest.raises(BrokenPipeError):
+        writer.send(None)
+    writer.close()
+
+
+def test_a_pool_s_worker():
+    crew, job = _core.Crew(1), _core.Job()
+    code = """
+    import fastmp.pool
+    crew = things[0]
+    crew.work(0, 0, fastmp.pool._wrap_error, fastmp.pool._wrap_unpicklable)
+    try:
+        crew.send_exit()
+    except RuntimeError as error:
+        print(error)
+    """
+    child = Child(code, crew)
+    crew.set_worker(0, child.process.pid)
+    crew.submit(job, divmod, (17, 5))
+    assert job.get(60) == (3, 2)
+    crew.send_exit()
+    assert child.end().strip() == "this pool belongs to another process"
+
+
+def test_a_pool_s_worker_is_killed():
+    crew, job = _core.Crew(1), _core.Job()
+    child = Child("things[0].work(0, 0, None, None)", crew)
+    crew.set_worker(0, child.process.pid)
+    ended = []
+    crew.maintain = lambda: ended.append(crew.bury_worker(0, lambda *_: KeyError("lost")))
+    crew.submit(job, os.kill, (child.process.pid, 9))
+    with pytest.raises(KeyError, match="lost"):
+        job.get(60)
+    assert ended == [1]
+    child.end(-9)
 
 
 def test_a_killed_owner_is_noticed():
