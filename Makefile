@@ -1,7 +1,7 @@
-# The ten verbs. Each works on a fresh clone; those that need packages make an environment of their own in .venv/.
+# The verbs. Each works on a fresh clone; those that need packages make an environment of their own in .venv/.
 PYTHON ?= python3
 
-.PHONY: build check test notebook bench asan tsan crash model docs
+.PHONY: build check test notebook bench asan tsan crash model docs conformance
 
 build: ## the extension in place, for development
 	$(PYTHON) setup.py --quiet build_ext --inplace
@@ -32,3 +32,6 @@ model: ## check the protocols' models
 
 docs: ## check the pages of docs/: links and examples
 	$(PYTHON) scripts/docs.py
+
+conformance: ## CPython's own suites on every Python found, compared with what the standard library passes
+	$(PYTHON) scripts/conformance.py

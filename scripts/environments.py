@@ -56,8 +56,8 @@ def install(python: Path, *requirements: str) -> None:
     call(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements)
 
 
-def install_project(python: Path, extra: str) -> None:
-    """Build and install this tree with one of its extras."""
+def install_project(python: Path, extra: str | None = None) -> None:
+    """Build and install this tree, with one of its extras."""
     for stale in (ROOT / "build").glob("lib.*"):  # a module deleted since would be installed with the others
         shutil.rmtree(stale)
-    install(python, f"{ROOT}[{extra}]")
+    install(python, f"{ROOT}[{extra}]" if extra else f"{ROOT}")
