@@ -22,6 +22,7 @@ from .context import _default_context
 
 if TYPE_CHECKING:
     from ._atomic import atomic
+    from ._shared_dict import shared_dict
     from .concurrent.futures.process import ProcessPoolExecutor
 
 __version__ = "0.1.0"
@@ -73,6 +74,7 @@ __all__ += [  # fastmp's own
     "install",
     "installed",
     "load_ipython_extension",
+    "shared_dict",
     "uninstall",
     "unload_ipython_extension",
 ]
@@ -119,6 +121,7 @@ set_start_method = _default_context.set_start_method
 _LATE = {  # what imports more than a program without it should pay for
     "ProcessPoolExecutor": ".concurrent.futures.process",
     "atomic": "._atomic",
+    "shared_dict": "._shared_dict",
 }
 
 

@@ -31,6 +31,7 @@
     X(atomic_handle)    \
     X(array)            \
     X(native)           \
+    X(dict)             \
     X(stats)            \
     X(fault)
 

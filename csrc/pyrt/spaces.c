@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "dict/dict.h"
 #include "ring/ring.h"
 #include "sys/clock.h"
 
@@ -41,6 +42,10 @@ region_size_wanted(void)
 static bool
 is_carried(struct fmp_region *region, fmp_off off, uint64_t bytes, uint64_t position)
 {
+    bool is_dict, carried = fmp_dict_carries(region, off, bytes, position, &is_dict);
+    if (is_dict) {
+        return carried;
+    }
     struct fmp_ring ring;
     return fmp_ring_open(&ring, region, off, bytes) == 0 && fmp_ring_carries(&ring, position);
 }

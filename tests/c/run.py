@@ -16,7 +16,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent.parent
-LAYERS = ("base", "sys", "shm", "sync", "heap", "ring", "native")
+LAYERS = ("base", "sys", "shm", "sync", "heap", "ring", "dict", "native")
 FLAGS = ["-std=c11", "-O2", "-g", "-fno-omit-frame-pointer", "-Wall", "-Wextra", "-UNDEBUG", "-pthread"]
 DEFINES = ["-D_GNU_SOURCE", "-DFMP_FAULT_POINTS", f"-I{ROOT / 'csrc'}", f"-I{TESTS}"]
 LIBRARIES = ["-lffi", "-lm"]

@@ -1,0 +1,620 @@
+/*
+ * `_core.SharedDict`: the mapping on csrc/dict/dict.h. Called by: fastmp/_shared_dict.py, which has the rest of the
+ * mapping protocol.
+ *
+ * Each operation is three steps: Python to bytes; the lock, memory, no Python; bytes to Python. So nothing that runs
+ * under the lock can call back, and whoever is killed under it leaves the table whole (see there). The GIL is kept
+ * under the lock, as the heap wants.
+ */
+#include "dict/dict.h"
+
+#include <Python.h>
+
+#include <structmember.h> /* needs Python.h */
+
+#include "py/dict_key.h"
+#include "py/types.h"
+#include "pyrt/travel.h"
+#include "pyrt/wait.h"
+#include "wire/wire.h"
+
+struct shared_dict {
+    PyObject_HEAD
+    struct fmp_handle handle;
+    PyObject *weakrefs;
+    uint64_t asked_ns; /* see struct fmp_lock_waiter */
+    struct fmp_spin spin;
+};
+
+static struct shared_dict *
+as_dict(PyObject *op)
+{
+    return (struct shared_dict *)op;
+}
+
+/* ---- the lock ---- */
+
+static int
+step(void *ctx, uint64_t deadline_ns)
+{
+    return fmp_lock_acquire(ctx, deadline_ns);
+}
+
+static int
+enter_slow(struct shared_dict *self, struct fmp_dict *d)
+{
+    struct fmp_lock_waiter w = {
+        .shm = &d->shm->lock, .region = d->region, .spin = self->spin, .asked_ns = self->asked_ns};
+    int code = fmp_lock_spin(&w) ? 0 : fmp_py_wait(step, &w, FMP_NEVER);
+    self->spin = w.spin;
+    self->asked_ns = w.asked_ns;
+    if (code == FMP_OWNER_DIED) {
+        fmp_dict_recover(d);
+        fmp_space_bury(self->handle.space, w.dead);
+        return 0;
+    }
+    if (code != 0 && code != -ECANCELED) {
+        fmp_py_raise(code, NULL);
+    }
+    return code == 0 ? 0 : -1;
+}
+
+static int
+enter(struct shared_dict *self, struct fmp_dict *d)
+{
+    struct fmp_space *space = self->handle.space;
+    uint32_t me = fmp_space_me(space);
+    if (FMP_UNLIKELY(me == 0) && (me = fmp_space_use(space)) == 0) {
+        return -1;
+    }
+    *d = (struct fmp_dict){
+        .heap = space->heap, .region = &space->region, .root = self->handle.off, .shm = fmp_handle_at(&self->handle)};
+    return FMP_LIKELY(fmp_lock_try(&d->shm->lock, me)) ? 0 : enter_slow(self, d);
+}
+
+static void
+leave(struct fmp_dict *d)
+{
+    (void)fmp_lock_release(&d->shm->lock);
+}
+
+/* ---- bytes out of the table ---- */
+
+/* A copy of an entry, made under the lock. */
+struct copied {
+    unsigned char *key, *extra, *value; /* one memory, which begins at `key` */
+    size_t key_bytes, extra_bytes, value_bytes;
+    unsigned char scratch[512];
+};
+
+static int
+copy_record(struct copied *c, const struct fmp_dict_record *r)
+{
+    size_t bytes = r->key_bytes + r->extra_bytes + r->value_bytes;
+    c->key = bytes <= sizeof c->scratch ? c->scratch : PyMem_RawMalloc(bytes);
+    if (c->key == NULL) {
+        return -ENOMEM;
+    }
+    memcpy(c->key, r->data, bytes);
+    c->key_bytes = r->key_bytes;
+    c->extra_bytes = r->extra_bytes;
+    c->value_bytes = r->value_bytes;
+    c->extra = c->key + c->key_bytes;
+    c->value = c->extra + c->extra_bytes;
+    return 0;
+}
+
+static void
+drop_copy(struct copied *c)
+{
+    if (c->key != c->scratch) {
+        PyMem_RawFree(c->key);
+    }
+}
+
+static PyObject *
+key_of(const struct copied *c)
+{
+    return c->extra_bytes != 0 ? fmp_wire_decode(c->extra, c->extra_bytes, NULL) : fmp_key_decode(c->key, c->key_bytes);
+}
+
+static PyObject *
+value_of(const struct copied *c)
+{
+    return fmp_wire_decode(c->value, c->value_bytes, NULL);
+}
+
+/* What was found: 1 and a copy, 0, or -1 with an exception set. With `remove` it is gone then. */
+static int
+fetch(PyObject *op, PyObject *key, bool remove, struct copied *c)
+{
+    struct fmp_key_bytes k;
+    struct fmp_dict d;
+    int rc = fmp_key_encode(&k, key);
+    if (rc == 0 && (rc = enter(as_dict(op), &d)) == 0) {
+        struct fmp_dict_key wanted = fmp_dict_key_of(k.data, (uint32_t)k.bytes);
+        const struct fmp_dict_record *r = fmp_dict_find(&d, &wanted);
+        rc = r != NULL ? copy_record(c, r) : 0;
+        if (r != NULL && rc == 0) {
+            rc = 1;
+            if (remove) {
+                (void)fmp_dict_remove(&d, &wanted);
+            }
+        }
+        leave(&d);
+        if (rc < 0) {
+            PyErr_NoMemory();
+        }
+    }
+    fmp_key_release(&k);
+    return rc < 0 ? -1 : rc;
+}
+
+/* ---- entries into the table ---- */
+
+struct entry {
+    struct fmp_key_bytes key;
+    struct fmp_wire_writer *extra, *value; /* extra: the key itself, NULL if its bytes tell it */
+};
+
+static int
+encode(struct fmp_wire_writer **w, PyObject *obj)
+{
+    *w = fmp_wire_writer_new();
+    return *w != NULL && fmp_wire_encode(*w, obj) == 0 ? 0 : -1;
+}
+
+static int
+entry_encode(struct entry *e, PyObject *key, PyObject *value)
+{
+    e->extra = e->value = NULL;
+    if (fmp_key_encode(&e->key, key) < 0 || encode(&e->value, value) < 0) {
+        return -1;
+    }
+    return e->key.exact ? 0 : encode(&e->extra, key);
+}
+
+static void
+entry_release(struct entry *e)
+{
+    if (e->extra != NULL) {
+        fmp_wire_writer_free(e->extra);
+    }
+    if (e->value != NULL) {
+        fmp_wire_writer_free(e->value);
+    }
+    fmp_key_release(&e->key);
+}
+
+/* As in a dict, the first key of several equal ones stays: a new value takes its bytes over. */
+static int
+put(struct fmp_dict *d, const struct entry *e)
+{
+    struct fmp_dict_key key = fmp_dict_key_of(e->key.data, (uint32_t)e->key.bytes);
+    const struct fmp_dict_record *old = fmp_dict_find(d, &key);
+    struct fmp_dict_record *record;
+    size_t extra_bytes = old != NULL ? old->extra_bytes : e->extra != NULL ? fmp_wire_size(e->extra) : 0;
+    size_t value_bytes = fmp_wire_size(e->value);
+    if (extra_bytes > UINT32_MAX) {
+        return -E2BIG;
+    }
+    int rc = fmp_dict_reserve(d, &key, (uint32_t)extra_bytes, value_bytes, &record);
+    if (rc != 0) {
+        return rc;
+    }
+    unsigned char *extra = record->data + record->key_bytes;
+    old = old != NULL ? fmp_dict_find(d, &key) : NULL; /* the arena may be another one by now */
+    if (old != NULL) {
+        memcpy(extra, fmp_dict_extra(old), extra_bytes);
+    } else if (extra_bytes != 0) {
+        fmp_wire_copy(e->extra, extra);
+    }
+    fmp_wire_copy(e->value, extra + extra_bytes);
+    fmp_dict_commit(d, record);
+    return 0;
+}
+
+static int
+set_item(PyObject *op, PyObject *key, PyObject *value)
+{
+    struct entry e;
+    struct fmp_dict d;
+    int rc = entry_encode(&e, key, value);
+    if (rc == 0 && (rc = enter(as_dict(op), &d)) == 0) {
+        int code = put(&d, &e);
+        leave(&d);
+        if (code != 0) {
+            fmp_py_raise(code, NULL);
+            rc = -1;
+        }
+    }
+    entry_release(&e);
+    return rc;
+}
+
+/* ---- the methods ---- */
+
+static PyObject *
+dict_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    (void)args, (void)kwargs;
+    PyObject *self = type->tp_alloc(type, 0);
+    /* of the kind RING: what it names in transit goes with it */
+    if (self != NULL && fmp_handle_new(&as_dict(self)->handle, sizeof(struct fmp_dict_shm), FMP_BLOCK_RING) < 0) {
+        Py_CLEAR(self);
+    }
+    if (self != NULL) {
+        fmp_dict_init(fmp_handle_at(&as_dict(self)->handle));
+    }
+    return self;
+}
+
+static void
+dict_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    if (as_dict(self)->weakrefs != NULL) {
+        PyObject_ClearWeakRefs(self);
+    }
+    fmp_handle_release(&as_dict(self)->handle);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* The value, decoded after the lock; NULL with KeyError. */
+static PyObject *
+dict_subscript(PyObject *op, PyObject *key)
+{
+    struct copied c;
+    int rc = fetch(op, key, false, &c);
+    if (rc <= 0) {
+        if (rc == 0) {
+            PyErr_SetObject(PyExc_KeyError, key);
+        }
+        return NULL;
+    }
+    PyObject *value = value_of(&c);
+    drop_copy(&c);
+    return value;
+}
+
+static int
+dict_ass_subscript(PyObject *op, PyObject *key, PyObject *value)
+{
+    if (value != NULL) {
+        return set_item(op, key, value);
+    }
+    struct copied c;
+    int rc = fetch(op, key, true, &c);
+    if (rc > 0) {
+        drop_copy(&c);
+    } else if (rc == 0) {
+        PyErr_SetObject(PyExc_KeyError, key);
+    }
+    return rc > 0 ? 0 : -1;
+}
+
+static Py_ssize_t
+dict_length(PyObject *op)
+{
+    struct fmp_dict d;
+    if (enter(as_dict(op), &d) < 0) {
+        return -1;
+    }
+    Py_ssize_t n = fmp_dict_length(&d);
+    leave(&d);
+    return n;
+}
+
+static int
+dict_contains(PyObject *op, PyObject *key)
+{
+    struct fmp_key_bytes k;
+    struct fmp_dict d;
+    int rc = fmp_key_encode(&k, key);
+    if (rc == 0 && (rc = enter(as_dict(op), &d)) == 0) {
+        struct fmp_dict_key wanted = fmp_dict_key_of(k.data, (uint32_t)k.bytes);
+        rc = fmp_dict_find(&d, &wanted) != NULL;
+        leave(&d);
+    }
+    fmp_key_release(&k);
+    return rc;
+}
+
+/* (key, default=None) of get and pop: -1 with TypeError. */
+static int
+key_and_default(const char *name, PyObject *const *args, Py_ssize_t nargs, PyObject **fallback)
+{
+    if (nargs < 1 || nargs > 2) {
+        PyErr_Format(PyExc_TypeError, "%s() takes 1 or 2 arguments (%zd given)", name, nargs);
+        return -1;
+    }
+    *fallback = nargs == 2 ? args[1] : NULL;
+    return 0;
+}
+
+static PyObject *
+dict_get(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    struct copied c;
+    PyObject *fallback;
+    int rc = key_and_default("get", args, nargs, &fallback);
+    rc = rc == 0 ? fetch(op, args[0], false, &c) : rc;
+    if (rc <= 0) {
+        return rc < 0 ? NULL : Py_NewRef(fallback != NULL ? fallback : Py_None);
+    }
+    PyObject *value = value_of(&c);
+    drop_copy(&c);
+    return value;
+}
+
+static PyObject *
+dict_pop(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    struct copied c;
+    PyObject *fallback;
+    int rc = key_and_default("pop", args, nargs, &fallback);
+    rc = rc == 0 ? fetch(op, args[0], true, &c) : rc;
+    if (rc < 0) {
+        return NULL;
+    }
+    if (rc == 0 && fallback == NULL) {
+        PyErr_SetObject(PyExc_KeyError, args[0]);
+    }
+    if (rc == 0) {
+        return Py_XNewRef(fallback);
+    }
+    PyObject *value = value_of(&c);
+    drop_copy(&c);
+    return value;
+}
+
+static PyObject *
+dict_popitem(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    struct fmp_dict d;
+    struct copied c;
+    if (enter(as_dict(op), &d) < 0) {
+        return NULL;
+    }
+    const struct fmp_dict_record *r = fmp_dict_last(&d);
+    int rc = r != NULL ? copy_record(&c, r) : -ENOENT;
+    if (rc == 0) {
+        struct fmp_dict_key key = {.data = c.key, .bytes = (uint32_t)c.key_bytes, .hash = r->hash};
+        (void)fmp_dict_remove(&d, &key);
+    }
+    leave(&d);
+    if (rc != 0) {
+        return rc == -ENOENT ? (PyErr_SetString(PyExc_KeyError, "popitem(): the dict is empty"), NULL)
+                             : PyErr_NoMemory();
+    }
+    PyObject *key = key_of(&c), *value = key != NULL ? value_of(&c) : NULL;
+    drop_copy(&c);
+    PyObject *pair = value != NULL ? PyTuple_Pack(2, key, value) : NULL;
+    Py_XDECREF(key);
+    Py_XDECREF(value);
+    return pair;
+}
+
+/* The value that was there, or the one given, which is there now. */
+static PyObject *
+dict_setdefault(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    struct entry e;
+    struct fmp_dict d;
+    struct copied c;
+    PyObject *value;
+    if (key_and_default("setdefault", args, nargs, &value) < 0) {
+        return NULL;
+    }
+    value = value != NULL ? value : Py_None;
+    int rc = entry_encode(&e, args[0], value), code = 0;
+    bool found = false;
+    if (rc == 0 && (rc = enter(as_dict(op), &d)) == 0) {
+        struct fmp_dict_key key = fmp_dict_key_of(e.key.data, (uint32_t)e.key.bytes);
+        const struct fmp_dict_record *r = fmp_dict_find(&d, &key);
+        found = r != NULL;
+        code = found ? copy_record(&c, r) : put(&d, &e);
+        leave(&d);
+    }
+    entry_release(&e);
+    if (rc < 0 || code != 0) {
+        return rc < 0 ? NULL : fmp_py_raise(code, NULL);
+    }
+    if (!found) {
+        return Py_NewRef(value);
+    }
+    PyObject *there = value_of(&c);
+    drop_copy(&c);
+    return there;
+}
+
+static PyObject *
+dict_clear(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    struct fmp_dict d;
+    if (enter(as_dict(op), &d) < 0) {
+        return NULL;
+    }
+    int rc = fmp_dict_clear(&d);
+    leave(&d);
+    return rc == 0 ? Py_NewRef(Py_None) : fmp_py_raise(rc, NULL);
+}
+
+/* ---- all entries at one moment ---- */
+
+/* Copies of all records, one behind the other, and how many; NULL with an exception set. */
+static unsigned char *
+copy_all(PyObject *op, uint32_t *count)
+{
+    struct fmp_dict d;
+    if (enter(as_dict(op), &d) < 0) {
+        return NULL;
+    }
+    const struct fmp_dict_record *r;
+    size_t bytes = 1;
+    for (uint32_t at = 0; (r = fmp_dict_next(&d, &at)) != NULL;) {
+        bytes += sizeof *r + r->key_bytes + r->extra_bytes + r->value_bytes;
+    }
+    unsigned char *all = PyMem_RawMalloc(bytes), *to = all;
+    *count = 0;
+    for (uint32_t at = 0; all != NULL && (r = fmp_dict_next(&d, &at)) != NULL; ++*count) {
+        size_t n = sizeof *r + r->key_bytes + r->extra_bytes + r->value_bytes;
+        memcpy(to, r, n);
+        to += n;
+    }
+    leave(&d);
+    return all != NULL ? all : (unsigned char *)PyErr_NoMemory();
+}
+
+enum part { KEYS, VALUES, ITEMS };
+
+static PyObject *
+part_of(const struct copied *c, enum part part)
+{
+    if (part != ITEMS) {
+        return part == KEYS ? key_of(c) : value_of(c);
+    }
+    PyObject *key = key_of(c), *value = key != NULL ? value_of(c) : NULL;
+    PyObject *pair = value != NULL ? PyTuple_Pack(2, key, value) : NULL;
+    Py_XDECREF(key);
+    Py_XDECREF(value);
+    return pair;
+}
+
+static PyObject *
+list_of(PyObject *op, enum part part)
+{
+    uint32_t count;
+    unsigned char *all = copy_all(op, &count), *at = all;
+    PyObject *list = all != NULL ? PyList_New(0) : NULL;
+    for (uint32_t i = 0; list != NULL && i < count; i++) {
+        struct fmp_dict_record head;
+        memcpy(&head, at, sizeof head);
+        struct copied c = {.key = at + sizeof head,
+                           .key_bytes = head.key_bytes,
+                           .extra_bytes = head.extra_bytes,
+                           .value_bytes = head.value_bytes};
+        c.extra = c.key + c.key_bytes;
+        c.value = c.extra + c.extra_bytes;
+        at = c.value + c.value_bytes;
+        PyObject *item = part_of(&c, part);
+        if (item == NULL || PyList_Append(list, item) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(item);
+    }
+    PyMem_RawFree(all);
+    return list;
+}
+
+static PyObject *
+dict_keys(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return list_of(op, KEYS);
+}
+
+static PyObject *
+dict_values(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return list_of(op, VALUES);
+}
+
+static PyObject *
+dict_items(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return list_of(op, ITEMS);
+}
+
+static PyObject *
+dict_iter(PyObject *op)
+{
+    PyObject *keys = list_of(op, KEYS);
+    PyObject *iterator = keys != NULL ? PyObject_GetIter(keys) : NULL;
+    Py_XDECREF(keys);
+    return iterator;
+}
+
+/* ---- on its way to another process ---- */
+
+static PyObject *
+dict_travel(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return fmp_travel_pack(&as_dict(self)->handle);
+}
+
+static PyObject *
+dict_arrive(PyObject *type, PyObject *record)
+{
+    PyTypeObject *cls = (PyTypeObject *)type;
+    PyObject *self = cls->tp_alloc(cls, 0);
+    struct fmp_handle *handle = self != NULL ? &as_dict(self)->handle : NULL;
+    if (self != NULL && fmp_travel_unpack(handle, record, FMP_BLOCK_RING, sizeof(struct fmp_dict_shm)) < 0) {
+        Py_CLEAR(self);
+    }
+    if (self != NULL && ((struct fmp_dict_shm *)fmp_handle_at(handle))->magic != FMP_DICT_MAGIC) {
+        PyErr_SetString(PyExc_ValueError, "this is no shared dict");
+        Py_CLEAR(self);
+    }
+    return self;
+}
+
+static PyMethodDef dict_methods[] = {
+    {"get", (PyCFunction)(void (*)(void))dict_get, METH_FASTCALL,
+     "get($self, key, default=None, /)\n--\n\nThe value of the key, or the default."},
+    {"pop", (PyCFunction)(void (*)(void))dict_pop, METH_FASTCALL,
+     "pop($self, key, default=<unrepresentable>, /)\n--\n\nRemove the key and return its value, or the default, or "
+     "raise KeyError: in one step."},
+    {"popitem", dict_popitem, METH_NOARGS,
+     "popitem($self, /)\n--\n\nRemove the last entry and return it, in one step; KeyError if there is none."},
+    {"setdefault", (PyCFunction)(void (*)(void))dict_setdefault, METH_FASTCALL,
+     "setdefault($self, key, default=None, /)\n--\n\nThe value of the key; if there is none, the default, which is put "
+     "there: in one step."},
+    {"clear", dict_clear, METH_NOARGS, "clear($self, /)\n--\n\nRemove all entries, in one step."},
+    {"keys", dict_keys, METH_NOARGS, "keys($self, /)\n--\n\nThe keys of this moment, as a list."},
+    {"values", dict_values, METH_NOARGS, "values($self, /)\n--\n\nThe values of this moment, as a list."},
+    {"_travel", dict_travel, METH_NOARGS,
+     "What a child that is being started finds the dict by; None if there is none."},
+    {"_arrive", dict_arrive, METH_O | METH_CLASS, "The dict of such a record."},
+    {"items", dict_items, METH_NOARGS, "items($self, /)\n--\n\nThe entries of this moment, as a list."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef dict_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct shared_dict, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot dict_slots[] = {
+    {Py_tp_doc, "SharedDict()\n--\n\nA dict in shared memory."},
+    {Py_tp_new, dict_new},
+    {Py_tp_dealloc, dict_dealloc},
+    {Py_tp_iter, dict_iter},
+    {Py_tp_hash, PyObject_HashNotImplemented},
+    {Py_mp_subscript, dict_subscript},
+    {Py_mp_ass_subscript, dict_ass_subscript},
+    {Py_mp_length, dict_length},
+    {Py_sq_contains, dict_contains},
+    {Py_tp_methods, dict_methods},
+    {Py_tp_members, dict_members},
+    {0, NULL},
+};
+
+static PyType_Spec dict_spec = {
+    .name = "fastmp._core.SharedDict",
+    .basicsize = sizeof(struct shared_dict),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_MAPPING,
+    .slots = dict_slots,
+};
+
+int
+fmp_py_register_dict(PyObject *module)
+{
+    return fmp_py_add_type(module, &dict_spec, NULL) != NULL ? 0 : -1;
+}
