@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 
 from . import _core
 from ._atomic import atomic
+from ._layout import fields_of
 
 __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
 
@@ -114,9 +115,16 @@ def _wrapper_class(obj: Any) -> type[SynchronizedBase]:
         return SynchronizedString if obj._type_ is ctypes.c_char else SynchronizedArray
     cls = type(obj)
     if cls not in class_cache:
-        properties = {field[0]: make_property(field[0]) for field in cls._fields_}
+        properties = {field[0]: _field(cls, *field) for field in fields_of(cls) or cls._fields_}
         class_cache[cls] = type(f"Synchronized{cls.__name__}", (SynchronizedBase,), properties)
     return class_cache[cls]
+
+
+def _field(cls: type, name: str, type_: Any, *bits: int) -> _core.Field:
+    """Return the attribute for a field. What is not aligned, and a bit field, has no code: ctypes does it."""
+    place: Any = getattr(cls, name)
+    fast = not bits and type_ in _codes and place.offset % ctypes.sizeof(type_) == 0
+    return _core.Field(name, _codes[type_] if fast else "", place.offset)
 
 
 def _context(ctx: Any) -> Any:

@@ -6,15 +6,11 @@
 
 PyTypeObject *fmp_shared_type;
 
-/* Where the ctypes object's bytes are; nothing to do if it has no block or no code. */
+/* Where the ctypes object's bytes are, if it has a block; and what they are, if it has a code. */
 static int
 place(struct fmp_shared *s, PyObject *block, PyObject *code, Py_ssize_t length)
 {
-    if (block == Py_None || PyUnicode_GET_LENGTH(code) != 1) {
-        return 0;
-    }
-    const struct fmp_ctype *ctype = fmp_ctype_find(PyUnicode_READ_CHAR(code, 0));
-    if (ctype == NULL) {
+    if (block == Py_None) {
         return 0;
     }
     Py_ssize_t bytes;
@@ -22,13 +18,20 @@ place(struct fmp_shared *s, PyObject *block, PyObject *code, Py_ssize_t length)
     if (data == NULL) {
         return -1;
     }
+    Py_INCREF(block);
+    Py_XSETREF(s->block, block);
+    s->base = data;
+    s->bytes = bytes;
+    const struct fmp_ctype *ctype =
+        PyUnicode_GET_LENGTH(code) == 1 ? fmp_ctype_find(PyUnicode_READ_CHAR(code, 0)) : NULL;
+    if (ctype == NULL) {
+        return 0;
+    }
     if (length < 0 || length > bytes / ctype->bytes) {
         PyErr_Format(PyExc_ValueError, "%zd elements of %d bytes do not fit a block of %zd", length, ctype->bytes,
                      bytes);
         return -1;
     }
-    Py_INCREF(block);
-    Py_XSETREF(s->block, block);
     s->data = data;
     s->ctype = ctype;
     s->length = length;
@@ -76,7 +79,7 @@ static int
 shared_clear(PyObject *self)
 {
     struct fmp_shared *s = fmp_shared_of(self);
-    s->data = NULL;
+    s->data = s->base = NULL;
     s->ctype = NULL;
     s->direct = 0;
     fmp_guard_clear(&s->guard);

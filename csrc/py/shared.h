@@ -1,6 +1,6 @@
 /*
  * `_core.Shared`: what a synchronized value and a synchronized array have in common: the ctypes object, its lock, and
- * the way to its bytes. Called by: py/value.c, py/array.c, py/atomic.c.
+ * the way to its bytes. Called by: py/value.c, py/array.c, py/field.c.
  *
  * - `data` and `ctype` are set together, or both are NULL: then every access goes through the ctypes object
  * (structures, pointers, objects that do not lie in a ValueBlock). Where they are set, [data, data + length *
@@ -18,6 +18,8 @@ struct fmp_shared {
     struct fmp_guard guard;
     PyObject *obj;
     PyObject *block;
+    char *base; /* of the block, whatever lies there; NULL without one */
+    Py_ssize_t bytes;
     char *data;
     const struct fmp_ctype *ctype;
     Py_ssize_t length;  /* of an array; 1 for a value */

@@ -28,6 +28,7 @@
     X(valueblock)       \
     X(shared)           \
     X(value)            \
+    X(field)            \
     X(atomic_handle)    \
     X(array)            \
     X(native)           \
