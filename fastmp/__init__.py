@@ -22,6 +22,7 @@ from .context import _default_context
 
 if TYPE_CHECKING:
     from ._atomic import atomic
+    from ._shared_array import shared_array
     from ._shared_dict import shared_dict
     from .concurrent.futures.process import ProcessPoolExecutor
 
@@ -74,6 +75,7 @@ __all__ += [  # fastmp's own
     "install",
     "installed",
     "load_ipython_extension",
+    "shared_array",
     "shared_dict",
     "uninstall",
     "unload_ipython_extension",
@@ -121,6 +123,7 @@ set_start_method = _default_context.set_start_method
 _LATE = {  # what imports more than a program without it should pay for
     "ProcessPoolExecutor": ".concurrent.futures.process",
     "atomic": "._atomic",
+    "shared_array": "._shared_array",
     "shared_dict": "._shared_dict",
 }
 

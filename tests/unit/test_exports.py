@@ -21,6 +21,7 @@ OWN = {
     "install",
     "installed",
     "load_ipython_extension",
+    "shared_array",
     "shared_dict",
     "uninstall",
     "unload_ipython_extension",
