@@ -17,6 +17,7 @@ import sys
 from contextlib import suppress
 from multiprocessing import popen_fork as _standard
 from multiprocessing import util as _util
+from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core
@@ -71,14 +72,15 @@ class Popen(_standard.Popen):
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """Return the exit code of a child that has ended, None for one that runs or is another process's child."""
         if self.returncode is None and self._parent == os.getpid():
-            self._look(flag & os.WNOHANG)
+            look = self._look if isinstance(os.waitpid, BuiltinFunctionType) else self._ask
+            look(flag & os.WNOHANG)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for the end, for at most so many seconds; return the exit code or None."""
         if self.returncode is None and timeout is not None and not _readable(self.sentinel, timeout):
             return None
-        return self.poll(0 if timeout is None else os.WNOHANG)
+        return self.poll(0 if timeout is None or timeout > 0 else os.WNOHANG)
 
     def _look(self, flag: int) -> None:
         try:
@@ -90,6 +92,13 @@ class Popen(_standard.Popen):
             return
         if ended is not None:
             self._reap(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status)
+
+    def _ask(self, flag: int) -> None:
+        """Who has replaced `os.waitpid` (gevent) may reap all children himself, and has the exit codes."""
+        if super().poll(flag) is not None:
+            _core.reaped(self.pid)
+        elif self.returncode is None and flag == 0 and _readable(self.sentinel, 0):
+            self._reap(UNKNOWN)
 
     def _reap(self, code: int) -> None:
         self.returncode = code

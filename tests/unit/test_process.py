@@ -238,6 +238,31 @@ def test_child_reaped_by_a_stranger():
     assert not child.is_alive()
 
 
+def test_child_reaped_by_who_has_replaced_waitpid(monkeypatch):
+    """As gevent does: every child is waited for in one place, and `os.waitpid` asks there."""
+    plain, codes = os.waitpid, {}
+
+    def collect(pid, flag):
+        while pid not in codes:
+            ended, status = plain(-1, flag)
+            if ended == 0:
+                return 0, 0
+            codes[ended] = status
+        return pid, codes.pop(pid)
+
+    monkeypatch.setattr(os, "waitpid", collect)
+    children = [fastmp.Process(target=os._exit, args=(code,)) for code in (3, 4, 5)]
+    for child in children:
+        child.start()
+    wait([children[0].sentinel, children[1].sentinel])
+    collect(children[0].pid, 0)  # reaps, maybe, all of them
+    codes[children[0].pid] = 3 << 8
+    children[0].join()
+    children[1].join(20)
+    wait([children[2].sentinel])
+    assert [child.exitcode for child in children] == [3, 4, 5]
+
+
 def test_child_of_another_process_has_no_code(sleeper):
     assert in_child(lambda: sleeper._popen.poll()) == "None"
 
