@@ -26,6 +26,7 @@ from . import _core
 from ._errors import WorkerDied
 from ._helper import start_helper
 from ._native import Call, prepare
+from ._pool_insides import Cache, TaskQueue, changes_insides
 from ._workers import (
     count_workers,
     end_worker,
@@ -67,7 +68,7 @@ def __getattr__(name: str) -> Any:
     return getattr(_pool, name)
 
 
-class ApplyResult(_core.Job):
+class ApplyResult(_core.Job, _standard.ApplyResult):  # type: ignore[misc]
     """The result to come of `apply_async`."""
 
     def __init__(
@@ -77,7 +78,6 @@ class ApplyResult(_core.Job):
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[Any], object] | None = None,
     ) -> None:
-        super().__init__()
         self._pool = pool  # a pool with results to come is not thrown away
         self._what = what  # for the error, should the task be lost
         self._callback = callback
@@ -96,7 +96,7 @@ class ApplyResult(_core.Job):
 AsyncResult = ApplyResult
 
 
-class MapResult(ApplyResult):
+class MapResult(ApplyResult, _standard.MapResult):  # type: ignore[misc]
     """The list of results to come of `map_async` and `starmap_async`."""
 
 
@@ -122,16 +122,15 @@ class NativeResult(MapResult):
 
 class _Stream(_core.Stream):
     def __init__(self, pool: Pool, what: object) -> None:
-        super().__init__()
         self._pool = pool
         self._what = what
 
 
-class IMapIterator(_Stream):
+class IMapIterator(_Stream, _standard.IMapIterator):  # type: ignore[misc]
     """The results of `imap`, in order; `next(timeout)` waits no longer than that."""
 
 
-class IMapUnorderedIterator(_Stream):
+class IMapUnorderedIterator(_Stream, _standard.IMapUnorderedIterator):  # type: ignore[misc]
     """The results of `imap_unordered`, as they come."""
 
 
@@ -226,6 +225,7 @@ class Pool:
             raise ValueError("maxtasksperchild must be a positive int or None")
         self._initializer, self._initargs = initializer, tuple(initargs)
         self._maxtasksperchild = maxtasksperchild
+        self._strangers: dict[int, Any] = {}  # results that others have made, by number
         self._places: dict[int, Any] = {}  # place in the crew: process
         self._failed_starts = 0
         self._lock = threading.RLock()
@@ -450,17 +450,25 @@ class Pool:
         self._crew.stream(chunks, _MapChunk(func), _chunks(iter(iterable), chunksize), False, ordered)
         return itertools.chain.from_iterable(chunks)
 
-    # ---- for others to read ----
+    # ---- for others to read and change ----
 
     @property
-    def _cache(self) -> dict[int, Any]:
+    def _cache(self) -> Cache:
         """The calls that are not done, by number, as they are now."""
-        return {job._job: job for job in self._crew.job_list()}
+        return Cache(self._crew, self._strangers)
 
     @property
-    def _taskqueue(self) -> _TaskQueue:
+    def _taskqueue(self) -> TaskQueue:
         """The calls that have tasks which are not sent yet."""
-        return _TaskQueue(self._crew)
+        return TaskQueue(self)
+
+    _get_tasks = staticmethod(_standard.Pool._get_tasks)
+    _guarded_task_generation = _standard.Pool._guarded_task_generation
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if changes_insides(cls):
+            cls.__bases__ = (*(base for base in cls.__bases__ if base is not Pool), _StandardPool)
 
     # ---- workers ----
 
@@ -577,19 +585,11 @@ class Pool:
         places.clear()
 
 
-class _TaskQueue:
-    """What others ask a pool's `_taskqueue`."""
+class _StandardPool(_pool.Pool, Pool):  # type: ignore[misc]  # the second is there for isinstance() only
+    """A pool with the standard library's engine, for subclasses that replace parts of it."""
 
-    def __init__(self, crew: _core.Crew) -> None:
-        self._crew = crew
-
-    def qsize(self) -> int:
-        """Return how many calls have tasks which are not sent yet."""
-        return self._crew.waiting
-
-    def empty(self) -> bool:
-        """Return whether there is none."""
-        return not self._crew.backlog
+    _cache: Any = None  # not the properties: its instances have their own
+    _taskqueue: Any = None
 
 
 class _MapChunk:

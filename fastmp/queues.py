@@ -128,6 +128,11 @@ class Queue(_Base):
     :raises ValueError: after `close`
     """
 
+    put_nowait = _Base._put_nowait
+    get_nowait = _Base._get_nowait
+    qsize = _Base._qsize
+    full = _Base._full
+
     def __init__(self, maxsize: int = 0, *, ctx: Any) -> None:
         super().__init__(maxsize, joinable=isinstance(self, JoinableQueue), ctx=ctx)
         self._maxsize = maxsize if maxsize > 0 else 0x7FFFFFFF
@@ -188,6 +193,10 @@ class Queue(_Base):
 
 class JoinableQueue(Queue):
     """A Queue that counts what is still to be dealt with: `task_done` and `join`."""
+
+    # Only here: logging's QueueListener calls the task_done of any queue that has one.
+    task_done = _Base._task_done
+    join = _Base._join
 
 
 def _feed(queue: Queue) -> None:

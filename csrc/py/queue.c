@@ -514,16 +514,17 @@ queue_traverse(PyObject *self, visitproc visit, void *arg)
 
 #define FAST(name) (PyCFunction)(void (*)(void)) queue_##name, METH_FASTCALL | METH_KEYWORDS
 
+/* Not all queues have all of these: fastmp/queues.py gives them their names without the underscore. */
 static PyMethodDef queue_methods[] = {
     {"put", FAST(put), put_doc},
     {"get", FAST(get), get_doc},
-    {"put_nowait", queue_put_nowait, METH_O, put_nowait_doc},
-    {"get_nowait", queue_get_nowait, METH_NOARGS, get_nowait_doc},
-    {"qsize", queue_qsize, METH_NOARGS, qsize_doc},
+    {"_put_nowait", queue_put_nowait, METH_O, put_nowait_doc},
+    {"_get_nowait", queue_get_nowait, METH_NOARGS, get_nowait_doc},
+    {"_qsize", queue_qsize, METH_NOARGS, qsize_doc},
     {"empty", queue_empty, METH_NOARGS, empty_doc},
-    {"full", queue_full, METH_NOARGS, full_doc},
-    {"task_done", queue_task_done, METH_NOARGS, task_done_doc},
-    {"join", queue_join, METH_NOARGS, join_doc},
+    {"_full", queue_full, METH_NOARGS, full_doc},
+    {"_task_done", queue_task_done, METH_NOARGS, task_done_doc},
+    {"_join", queue_join, METH_NOARGS, join_doc},
     {"_poll", FAST(poll), poll_doc},
     {"_feed", fmp_queue_feed, METH_NOARGS, "_feed()\n--\n\nSends what this process keeps, until nothing is left."},
     {"_fileno", fmp_queue_fileno, METH_NOARGS,

@@ -1,12 +1,17 @@
 """The insides of pools, executors, locks and queues that other people's code reads, under the standard names."""
 
+import logging.handlers
+import multiprocessing.pool
 import os
+import pickle
 import threading
 import time
+from contextlib import nullcontext
 
 import pytest
 
 import fastmp
+import fastmp.pool
 
 gates = []
 
@@ -175,3 +180,114 @@ def test_reader_of_a_queue(kind):
         assert time.monotonic() < end
     assert q.get() == 1
     q.close()
+
+
+class PickleQueue:
+    """A queue that pickles in a way of its own: it notes what passes."""
+
+    def __init__(self, context):
+        self._reader, self._writer = context.Pipe(duplex=False)
+        self._rlock = context.Lock()
+
+    def get(self):
+        with self._rlock:
+            return self._recv()
+
+    def put(self, thing):
+        self._send(thing)
+
+    def _send(self, thing):
+        self._writer.send_bytes(pickle.dumps(("own", thing)))
+
+    def _recv(self):
+        mark, thing = pickle.loads(self._reader.recv_bytes())
+        assert mark == "own"
+        return thing
+
+
+class PoolWithQueues(fastmp.pool.Pool):
+    def _setup_queues(self):
+        self._inqueue, self._outqueue = PickleQueue(self._ctx), PickleQueue(self._ctx)
+        self._quick_put, self._quick_get = self._inqueue._send, self._outqueue._recv
+
+
+class PoolOfPools(PoolWithQueues):
+    def map(self, *args, **options):
+        return super().map(*args, **options)
+
+
+@pytest.mark.parametrize("kind", [PoolWithQueues, PoolOfPools])
+def test_pool_with_queues_of_its_own(kind):
+    with kind(2, maxtasksperchild=5) as pool:
+        assert isinstance(pool, fastmp.pool.Pool)
+        assert type(pool._inqueue) is PickleQueue
+        assert pool.map(abs, range(-20, 0)) == list(range(20, 0, -1))
+        assert pool.apply_async(divmod, (7, 2)).get(20) == (3, 1)
+        assert list(pool.imap(abs, range(5), chunksize=2)) == list(range(5))
+        with pytest.raises(ZeroDivisionError):
+            pool.apply(divmod, (1, 0))
+        pool.close()
+        pool.join()
+
+
+def test_only_who_changes_the_insides_has_the_standard_engine():
+    class Named(fastmp.pool.Pool):
+        @staticmethod
+        def Process(ctx, *args, **options):
+            return ctx.Process(*args, **options, name="mine")
+
+        def _more(self):
+            return 1
+
+    assert hasattr(Named, "_start_worker")
+    assert not issubclass(Named, multiprocessing.pool.ThreadPool.__base__)
+    assert issubclass(PoolOfPools, multiprocessing.pool.ThreadPool.__base__)
+
+
+def series(pool, func, items, chunksize=1):
+    """`imap` for functions of several arguments, as it is made from a pool's insides in many programs."""
+    pool._check_running()
+    batches = multiprocessing.pool.Pool._get_tasks(func, items, chunksize)
+    result = multiprocessing.pool.IMapIterator(pool)
+    tasks = ((result._job, n, multiprocessing.pool.starmapstar, (batch,), {}) for n, batch in enumerate(batches))
+    pool._taskqueue.put((tasks, result._set_length))
+    return (item for chunk in result for item in chunk)
+
+
+@pytest.mark.parametrize("way", [nullcontext, fastmp.installed])
+def test_tasks_put_into_the_task_queue(way):
+    with way(), fastmp.Pool(2) as pool:
+        assert list(series(pool, divmod, [(n, 3) for n in range(100)], 7)) == [divmod(n, 3) for n in range(100)]
+        assert list(series(pool, divmod, [])) == []
+        with pytest.raises(ZeroDivisionError):
+            list(series(pool, divmod, [(1, 1), (1, 0)]))
+        assert pool._cache == {}
+
+
+@pytest.mark.parametrize("name", ["Queue", "SimpleQueue", "JoinableQueue"])
+def test_queues_have_the_standard_methods_and_no_others(name):
+    def public(package):
+        return {method for method in dir(getattr(package, name)()) if not method.startswith("_")}
+
+    assert public(fastmp) == public(multiprocessing)
+
+
+def test_results_are_the_standard_ones():
+    standard = multiprocessing.pool
+    with fastmp.Pool(1) as pool:
+        assert isinstance(pool.apply_async(abs, (1,)), standard.AsyncResult)
+        assert isinstance(pool.map_async(abs, [1]), standard.MapResult)
+        assert isinstance(pool.imap(abs, [1]), standard.IMapIterator)
+        assert isinstance(pool.imap_unordered(abs, [1]), standard.IMapUnorderedIterator)
+
+
+def test_logging_through_a_queue():
+    """`QueueListener` takes a queue with `task_done` for a JoinableQueue."""
+    queue, records, handler = fastmp.Queue(), [], logging.Handler()
+    handler.emit = records.append
+    listener = logging.handlers.QueueListener(queue, handler)
+    listener.start()
+    for number in range(3):
+        queue.put(logging.makeLogRecord({"msg": f"record {number}"}))
+    listener.stop()
+    assert [record.getMessage() for record in records] == ["record 0", "record 1", "record 2"]
