@@ -1,7 +1,7 @@
 # The verbs. Each works on a fresh clone; those that need packages make an environment of their own in .venv/.
 PYTHON ?= python3
 
-.PHONY: build check test notebook bench asan tsan crash model docs conformance
+.PHONY: build check test notebook bench asan tsan crash model docs conformance clients
 
 build: ## the extension in place, for development
 	$(PYTHON) setup.py --quiet build_ext --inplace
@@ -35,3 +35,6 @@ docs: ## check the pages of docs/: links and examples
 
 conformance: ## CPython's own suites on every Python found, compared with what the standard library passes
 	$(PYTHON) scripts/conformance.py
+
+clients: ## real programs, unchanged, on the standard library and on fastmp: results, times, leftovers
+	$(PYTHON) scripts/clients.py $(ARGS)
