@@ -130,7 +130,7 @@ class _Front:
 def install() -> None:
     """Replace the internals of `multiprocessing` and `concurrent.futures` in place; a second call does nothing.
 
-    :raises ValueError: if the start method was already set to one that fastmp does not have
+    Children have it too, by whatever start method.
     """
     with _lock:
         if _changes:
@@ -177,9 +177,33 @@ def installed() -> Iterator[None]:
             uninstall()
 
 
+def is_installed() -> bool:
+    """Whether this process's standard modules hold fastmp's objects now."""
+    return bool(_changes)
+
+
 def replacements() -> list[tuple[Any, Any]]:
     """Return pairs of a standard object and what stands in its place now; empty if fastmp is not installed."""
     return [pair for change in _changes for pair in change.pairs()]
+
+
+def hidden() -> dict[int, tuple[str, str]]:
+    """Return where the standard classes and functions were, by identity: pickle does not find them there now."""
+    places: dict[int, tuple[str, str]] = {}
+    for change in _changes:
+        if isinstance(change, _Front):
+            places.update((id(vars(change.module)[name]), (change.module.__name__, name)) for name in change.ours)
+        elif isinstance(change.owner, ModuleType) and callable(change.old):
+            places.setdefault(id(change.old), (change.owner.__name__, change.name))
+    return places
+
+
+def original(module: str, name: str) -> Any:
+    """Return what the standard library has under this name, whether fastmp is installed or not."""
+    for change in _changes:
+        if isinstance(change, _Change) and (getattr(change.owner, "__name__", ""), change.name) == (module, name):
+            return change.old
+    return vars(import_module(module))[name]
 
 
 def _import_pairs(table: dict[str, tuple[str, ...]]) -> list[tuple[ModuleType, dict[str, Any]]]:
@@ -205,9 +229,13 @@ def _make(change: _Change | _Front) -> None:
 def _replace_contexts() -> None:
     package, standard, ours = map(import_module, ("multiprocessing", "multiprocessing.context", "fastmp.context"))
     # Standard contexts and process objects that others hold make fastmp's children.
-    _replace(standard.ForkContext, "Process", ours.ForkProcess)
     _replace(standard.DefaultContext, "Process", ours.Process)
-    _replace(standard.ForkProcess, "_Popen", vars(ours.ForkProcess)["_Popen"])
+    for method in ("Fork", "Spawn", "ForkServer"):
+        process = getattr(ours, f"{method}Process")
+        _replace(getattr(standard, f"{method}Context"), "Process", process)
+        _replace(getattr(standard, f"{method}Process"), "_Popen", vars(process)["_Popen"])
+    for name in ("get_start_method", "set_start_method"):  # a child prepared by standard code has ours
+        _replace(import_module("multiprocessing.spawn"), name, getattr(ours._default_context, name))
     for method, context in ours._contexts.items():
         _replace(standard._concrete_contexts, method, context)
     for name in CONTEXTS:

@@ -10,6 +10,8 @@ classes.
 from __future__ import annotations
 
 import multiprocessing.context as _standard
+import sys
+from contextlib import suppress
 from multiprocessing.context import (
     AuthenticationError,
     BufferTooShort,
@@ -54,15 +56,18 @@ class BaseContext(_standard.BaseContext):
     def get_context(self, method: str | None = None) -> Any:
         """Return this context, or that of another start method.
 
-        :raises ValueError: for a method that is unknown or not available
+        :raises ValueError: for a method that is unknown
         """
         if method is None:
             return self
-        context = _contexts.get(method)
-        if context is None:
-            return super().get_context(method)  # what other libraries have registered, or the error
-        context._check_available()
-        return context
+        return _contexts.get(method) or super().get_context(method)  # what others have registered, or the error
+
+    def freeze_support(self) -> None:
+        """In a frozen program that was started as somebody's child: be that child, and exit."""
+        if getattr(sys, "frozen", False):
+            from .spawn import freeze_support
+
+            freeze_support()
 
     def Manager(self) -> managers.SyncManager:
         """Return a manager whose server is started."""
@@ -182,51 +187,49 @@ class DefaultContext(_standard.DefaultContext, BaseContext):
 
     Process = Process
 
-    def get_all_start_methods(self) -> list[str]:
-        """Return the start methods that are available, the default first."""
-        return [name for name, context in _contexts.items() if context.available]
-
 
 class ForkContext(BaseContext, _standard.ForkContext):
     """Children are made by fork."""
 
-    available = True
     Process = ForkProcess
 
 
-class _NotAvailable(BaseContext):
-    """A start method that fastmp does not have."""
-
-    available = False
-    _name: str
-
-    def _check_available(self) -> None:
-        raise ValueError(f"start method {self._name!r} is not available: fastmp has only 'fork'")
-
-
-class SpawnContext(_NotAvailable, _standard.SpawnContext):
-    """Fresh interpreters: not available."""
+class SpawnContext(BaseContext, _standard.SpawnContext):
+    """Children are fresh interpreters."""
 
     Process = SpawnProcess
 
 
-class ForkServerContext(_NotAvailable, _standard.ForkServerContext):
-    """Children of a server process: not available."""
+class ForkServerContext(BaseContext, _standard.ForkServerContext):
+    """Children are forked by a server process, which has no threads."""
 
     Process = ForkServerProcess
 
 
+_standard_default: Any = _standard._default_context
 _contexts: dict[str, Any] = {
     "fork": ForkContext(),
     "spawn": SpawnContext(),
     "forkserver": ForkServerContext(),
 }
-_default_context: Any = DefaultContext(_contexts["fork"])
+_default_context: Any = DefaultContext(_contexts[_standard_default._default_context._name])
 
 
 def force_start_method(method: str) -> None:
     """Set the default start method, again if need be: a child has that of its maker."""
     _default_context._actual_context = _contexts[method]
+
+
+def default_start_method() -> str:
+    """Return the default start method, without settling it."""
+    context = _default_context._actual_context or _default_context._default_context
+    return str(context._name)
+
+
+def adopt_start_method(method: str) -> None:
+    """Set the default start method to that of the parent, unless it is another library's, which is not there yet."""
+    with suppress(ValueError):
+        _default_context._actual_context = _default_context.get_context(method)
 
 
 def default_process_class() -> Any:

@@ -1,6 +1,7 @@
 """A child made by fork, watched through a descriptor of the process itself (pidfd).
 
-Called by: `fastmp/process.py`. Invariants:
+Called by: `fastmp/process.py`, and the Popen of the other start methods, which makes the child in another way.
+Invariants:
 
 - `sentinel` is readable exactly when the child has ended, whatever its own children have inherited.
 - The exit code is read before the child is reaped, so that any number of threads may ask at once.
@@ -63,11 +64,16 @@ class Popen(_standard.Popen):
             self.returncode = UNKNOWN
             self.sentinel = _readable_descriptor()
         except OSError:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-            _core.reaped(self.pid)
+            self._undo()
             raise
         self.finalizer = util.Finalize(self, os.close, (self.sentinel,))
+
+    def _undo(self) -> None:
+        """End a child that cannot be watched, or told what to do."""
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        _core.reaped(self.pid)
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """Return the exit code of a child that has ended, None for one that runs or is another process's child."""
@@ -78,7 +84,7 @@ class Popen(_standard.Popen):
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for the end, for at most so many seconds; return the exit code or None."""
-        if self.returncode is None and timeout is not None and not _readable(self.sentinel, timeout):
+        if self.returncode is None and timeout is not None and not readable(self.sentinel, timeout):
             return None
         return self.poll(0 if timeout is None or timeout > 0 else os.WNOHANG)
 
@@ -87,7 +93,7 @@ class Popen(_standard.Popen):
             ended = os.waitid(os.P_PIDFD, self.sentinel, os.WEXITED | os.WNOWAIT | flag)
         except ChildProcessError:
             # Another thread was faster, and has set the code before it reaped; or a stranger has reaped our child.
-            if self.returncode is None and _readable(self.sentinel, 0):
+            if self.returncode is None and readable(self.sentinel, 0):
                 self._reap(UNKNOWN)
             return
         if ended is not None:
@@ -97,7 +103,7 @@ class Popen(_standard.Popen):
         """Who has replaced `os.waitpid` (gevent) may reap all children himself, and has the exit codes."""
         if super().poll(flag) is not None:
             _core.reaped(self.pid)
-        elif self.returncode is None and flag == 0 and _readable(self.sentinel, 0):
+        elif self.returncode is None and flag == 0 and readable(self.sentinel, 0):
             self._reap(UNKNOWN)
 
     def _reap(self, code: int) -> None:
@@ -106,11 +112,15 @@ class Popen(_standard.Popen):
             os.waitid(os.P_PIDFD, self.sentinel, os.WEXITED | os.WNOHANG)
         _core.reaped(self.pid)
 
+    def _pidfd(self) -> int:
+        """Return the descriptor to send signals to."""
+        return self.sentinel
+
     def _send_signal(self, sig: int) -> None:
         if self.returncode is not None:
             return
         try:
-            signal.pidfd_send_signal(self.sentinel, sig)
+            signal.pidfd_send_signal(self._pidfd(), sig)
         except ProcessLookupError:
             pass
         except OSError:
@@ -118,11 +128,11 @@ class Popen(_standard.Popen):
                 raise
 
 
-def _readable(fd: int, timeout: float) -> bool:
+def readable(fd: int, timeout: float | None) -> bool:
     """Whether `fd` polls readable within `timeout` seconds."""
     poller = select.poll()
     poller.register(fd, select.POLLIN)
-    return bool(poller.poll(min(max(timeout, 0) * 1000, LONGEST_POLL_MS)))
+    return bool(poller.poll(None if timeout is None else min(max(timeout, 0) * 1000, LONGEST_POLL_MS)))
 
 
 def _readable_descriptor() -> int:
@@ -140,9 +150,14 @@ def _run_child(process_obj: Any, parent_sentinel: int) -> NoReturn:
             atexit._clear()
             atexit.register(util._exit_function)
         code = process_obj._bootstrap(parent_sentinel=parent_sentinel)
-        if CHILD_RUNS_ATEXIT:
-            atexit._run_exitfuncs()
-            util._flush_std_streams()
-        _core.leave()
+        end_child()
     finally:
         os._exit(code & 0xFF)
+
+
+def end_child() -> None:
+    """What comes between `_bootstrap` and `os._exit`, in a child that was forked: of this process or of the server."""
+    if CHILD_RUNS_ATEXIT:
+        atexit._run_exitfuncs()
+        util._flush_std_streams()
+    _core.leave()

@@ -2,7 +2,7 @@
 
 The life of a process object (names, identities, daemons, `active_children`, the child's `_bootstrap`) is the standard
 library's: one registry for both, and what others patch there keeps working. Only the way in which the child is made is
-fastmp's: `fastmp/popen_fork.py`. Called by: `fastmp/context.py`.
+fastmp's: `popen_fork`, `popen_spawn_posix` and `popen_forkserver`. Called by: `fastmp/context.py`.
 """
 
 from __future__ import annotations
@@ -72,8 +72,33 @@ class ForkProcess(_Newer, _standard.ForkProcess):
 
 
 class SpawnProcess(_Newer, _standard.SpawnProcess):
-    """A process in a fresh interpreter; its context says that this is not available."""
+    """A process in a fresh interpreter."""
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:
+        from .popen_spawn_posix import Popen
+
+        return Popen(process_obj)
+
+    @staticmethod
+    def _after_fork() -> None:
+        from .context import force_start_method
+
+        force_start_method("spawn")
 
 
 class ForkServerProcess(_Newer, _standard.ForkServerProcess):
-    """A process made by the fork server; its context says that this is not available."""
+    """A process forked by the fork server."""
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:
+        from .popen_forkserver import Popen
+
+        return Popen(process_obj)
+
+    @staticmethod
+    def _after_fork() -> None:
+        from .context import force_start_method
+
+        force_start_method("forkserver")
+        _inherited._after_fork()

@@ -25,12 +25,20 @@ def python(
     env: Mapping[str, str] | None = None,
     executable: str | Path = sys.executable,
     stdin: str = "",
+    folder: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run Python beside the fastmp under test with these arguments; FASTMP_INSTALL only if `env` says so."""
+    """Run Python beside the fastmp under test, or in `folder`; FASTMP_INSTALL only if `env` says so."""
     environment = {name: value for name, value in os.environ.items() if name != "FASTMP_INSTALL"} | dict(env or {})
     command = [str(part) for part in (executable, *arguments)]
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=home(), env=environment, timeout=SECONDS, check=False, input=stdin
+        command,
+        capture_output=True,
+        text=True,
+        cwd=folder or home(),
+        env=environment,
+        timeout=SECONDS,
+        check=False,
+        input=stdin,
     )
 
 

@@ -3,12 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from support.pipes import Ends
+
+
+METHODS = ["fork", "spawn", "forkserver"]
+
+
+@pytest.fixture(scope="session")
+def servers() -> None:
+    """What the standard library starts once, for the life of the process, is there before a test looks around."""
+    from multiprocessing import resource_tracker
+
+    from fastmp import forkserver
+
+    resource_tracker.ensure_running()
+    forkserver.ensure_running()
+
+
+@pytest.fixture(params=METHODS)
+def method(request: pytest.FixtureRequest, servers: None) -> str:
+    """Each start method. What a child calls must be importable there: a builtin, or a function of tests/support."""
+    return str(request.param)
+
+
+@pytest.fixture
+def ctx(method: str) -> Any:
+    """The context of each start method."""
+    import fastmp
+
+    return fastmp.get_context(method)
 
 
 @pytest.fixture

@@ -17,16 +17,12 @@ def run_script(script):
     return result.stdout.splitlines()
 
 
-def test_fork_is_the_start_method():
-    assert fastmp.get_all_start_methods() == ["fork"]
-    assert run_script("import fastmp; print(fastmp.get_start_method(True), fastmp.get_start_method())") == ["None fork"]
-
-
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_other_methods_say_that_they_are_not_available(method):
-    for use in (fastmp.get_context, lambda name: fastmp.set_start_method(name, force=True)):
-        with pytest.raises(ValueError, match=f"start method '{method}' is not available"):
-            use(method)
+def test_the_start_methods_are_the_standard_ones():
+    assert fastmp.get_all_start_methods() == multiprocessing.get_all_start_methods()
+    assert set(fastmp.get_all_start_methods()) == {"fork", "spawn", "forkserver"}
+    for module in ("fastmp", "multiprocessing"):
+        script = f"import {module} as m; print(m.get_start_method(True), m.get_start_method())"
+        assert run_script(script) == [f"None {standard._default_context._default_context._name}"]
 
 
 def test_unknown_method():
@@ -37,28 +33,30 @@ def test_unknown_method():
 def test_start_method_is_set_once():
     script = """
 import fastmp
-fastmp.set_start_method("fork")
+fastmp.set_start_method("spawn")
+print(fastmp.get_start_method(), type(fastmp.get_context()).__name__)
 try:
     fastmp.set_start_method("fork")
 except RuntimeError as error:
     print(error)
-fastmp.set_start_method("fork", force=True)
+fastmp.set_start_method("forkserver", force=True)
+print(fastmp.get_start_method())
 fastmp.set_start_method(None, force=True)
 print(fastmp.get_start_method(allow_none=True))
 """
-    assert run_script(script) == ["context has already been set", "None"]
+    assert run_script(script) == ["spawn SpawnContext", "context has already been set", "forkserver", "None"]
 
 
-def test_a_concrete_context_is_fixed():
-    fork = fastmp.get_context("fork")
-    assert fork.get_context() is fork
-    assert fork.get_start_method() == "fork"
+def test_a_concrete_context_is_fixed(ctx, method):
+    assert ctx.get_context() is ctx
+    assert ctx.get_start_method() == method
     with pytest.raises(ValueError, match="cannot set start method"):
-        fork.set_start_method("fork")
+        ctx.set_start_method(method)
 
 
-def test_types():
-    assert isinstance(fastmp.get_context(), context.ForkContext)
+def test_types(ctx, method):
+    assert isinstance(ctx, type(multiprocessing.get_context(method)))
+    assert isinstance(fastmp.get_context(), context.BaseContext)
     assert isinstance(context._default_context, standard.DefaultContext)
     for name in ("ForkContext", "SpawnContext", "ForkServerContext", "DefaultContext"):
         assert issubclass(getattr(context, name), getattr(standard, name))
@@ -78,15 +76,6 @@ def test_a_context_registered_by_another_library(monkeypatch):
     assert fastmp.get_context("foreign") is foreign
 
 
-def test_a_child_has_the_method_of_its_context():
-    script = """
-import fastmp
-def child(): print(fastmp.get_start_method(allow_none=True))
-process = fastmp.get_context("fork").Process(target=child); process.start(); process.join()
-"""
-    assert run_script(script) == ["fork"]
-
-
 FACTORIES = [
     ("Lock", ()),
     ("RLock", ()),
@@ -104,8 +93,8 @@ FACTORIES = [
 
 
 @pytest.mark.parametrize(("name", "arguments"), FACTORIES)
-def test_factories_make_fastmps_objects(name, arguments):
-    for factory in (fastmp, fastmp.get_context("fork")):
+def test_factories_make_fastmps_objects(ctx, name, arguments):
+    for factory in (fastmp, ctx):
         made = getattr(factory, name)(*arguments)
         assert type(made).__module__.startswith("fastmp."), type(made)
 
@@ -118,8 +107,8 @@ def test_pipe_makes_fastmps_connections():
             end.close()
 
 
-def test_pool_is_fastmps():
-    with fastmp.Pool(1) as pool:
+def test_pool_is_fastmps(ctx):
+    with ctx.Pool(1) as pool:
         assert type(pool).__module__ == "fastmp.pool"
         assert pool.apply(abs, (-3,)) == 3
 
@@ -129,10 +118,16 @@ def test_raw_memory():
     assert list(fastmp.RawArray("i", [1, 2])) == [1, 2]
 
 
-def test_manager_serves():
-    with fastmp.Manager() as manager:
+def test_manager_serves(ctx):
+    with ctx.Manager() as manager:
         assert manager.list([1, 2])[1] == 2
         assert type(manager._process).__module__ == "fastmp.process"
+        assert type(manager._process) is ctx.Process
+        queue = manager.Queue()
+        queue.put({"a": 1})
+        assert queue.get() == {"a": 1}
+        with manager.Lock(), manager.Pool(1) as pool:
+            assert pool.apply(abs, (-3,)) == 3
 
 
 def test_small_functions():

@@ -78,7 +78,7 @@ def test_names_of_the_modules(name):
 def submodules():
     """The standard modules that this machine can import."""
     found = pkgutil.walk_packages(multiprocessing.__path__, "multiprocessing.")
-    others = ("forkserver", "popen_forkserver", "popen_spawn_posix", "popen_spawn_win32", "spawn")
+    others = ("popen_spawn_win32",)
     return [module.name for module in found if module.name.rpartition(".")[2] not in others]
 
 
@@ -108,7 +108,7 @@ def test_classes_say_that_they_are_fastmps(name):
 
 
 def test_contexts_are_of_the_standard_types():
-    for method in ("fork",):
+    for method in multiprocessing.get_all_start_methods():
         standard = multiprocessing.get_context(method)
         assert isinstance(fastmp.get_context(method), type(standard))
 

@@ -1,9 +1,10 @@
 """fastmp.install, uninstall and installed; %load_ext; the hook behind FASTMP_INSTALL=1."""
 
+import textwrap
 from types import SimpleNamespace
 
 import pytest
-from support.programs import output_of
+from support.programs import home, output_of, python
 
 import fastmp
 from fastmp import _install
@@ -13,7 +14,10 @@ import importlib
 NAMES = (
     "multiprocessing multiprocessing.context multiprocessing.connection multiprocessing.synchronize "
     "multiprocessing.sharedctypes multiprocessing.queues multiprocessing.pool multiprocessing.process "
-    "multiprocessing.managers multiprocessing.popen_fork concurrent.futures concurrent.futures.process"
+    "multiprocessing.managers multiprocessing.popen_fork multiprocessing.popen_spawn_posix "
+    "multiprocessing.popen_forkserver multiprocessing.spawn multiprocessing.forkserver multiprocessing.reduction "
+    "multiprocessing.dummy multiprocessing.util multiprocessing.shared_memory "
+    "concurrent.futures concurrent.futures.process"
 )
 modules = [importlib.import_module(name) for name in NAMES.split()]
 
@@ -57,18 +61,80 @@ def test_names_taken_before_are_reached():
     script = """
         import multiprocessing
         from multiprocessing import Process, Queue, Value, get_context
-        from multiprocessing.context import ForkProcess
+        from multiprocessing.context import ForkProcess, ForkServerProcess, SpawnProcess
         fork, old_default = get_context("fork"), multiprocessing.context._default_context
+        spawn, forkserver = get_context("spawn"), get_context("forkserver")
         import fastmp
         fastmp.install()
-        for process in (Process(), ForkProcess(), fork.Process(), old_default.Process()):
+        for process in (
+            Process(), ForkProcess(), fork.Process(), old_default.Process(),
+            SpawnProcess(), spawn.Process(), ForkServerProcess(), forkserver.Process(),
+        ):
             process.start()
             process.join()
             print(type(process._popen).__module__, process.exitcode)
-        for thing in (Queue(), fork.Lock(), Value("i"), old_default.SimpleQueue()):
+        for thing in (Queue(), fork.Lock(), spawn.Event(), Value("i"), forkserver.Queue(), old_default.SimpleQueue()):
             print(type(thing).__module__.partition(".")[0])
     """
-    assert output_of(script) == ["fastmp.popen_fork 0"] * 4 + ["fastmp"] * 4
+    kinds = ["fork"] * 4 + ["spawn_posix"] * 2 + ["forkserver"] * 2
+    assert output_of(script) == [f"fastmp.popen_{kind} 0" for kind in kinds] + ["fastmp"] * 6
+
+
+OTHERS = """
+import multiprocessing, os
+from multiprocessing.context import BaseContext, SpawnContext, SpawnProcess
+from multiprocessing.popen_spawn_posix import Popen
+from multiprocessing.process import BaseProcess
+
+class TheirProcess(SpawnProcess):
+    def run(self):
+        print(type(multiprocessing.Lock()).__module__.partition(".")[0], multiprocessing.get_start_method(), flush=True)
+
+class TheirContext(SpawnContext):
+    Process = TheirProcess
+
+class OwnProcess(BaseProcess):
+    _start_method = "own"
+    @staticmethod
+    def _Popen(process):
+        return Popen(process)
+    run = TheirProcess.run
+
+class OwnContext(BaseContext):
+    _name = "own"
+    Process = OwnProcess
+
+multiprocessing.context._concrete_contexts["own"] = OwnContext()
+contexts = [TheirContext(), multiprocessing.get_context("own")]
+"""
+
+
+def test_contexts_of_other_libraries(tmp_path):
+    """Made from the standard ones before `install`: what inherits the way to start a child makes fastmp's."""
+    (tmp_path / "others.py").write_text(OTHERS)
+    program = """
+        import sys
+        import others, multiprocessing
+        import fastmp
+        if __name__ == "__main__":
+            fastmp.install()
+            for context in others.contexts:
+                process = context.Process()
+                process.start()
+                process.join()
+                print(process.exitcode, type(process._popen).__module__, context.Queue().__module__)
+            print(multiprocessing.get_context("own") is others.contexts[1])
+    """
+    (tmp_path / "program.py").write_text(textwrap.dedent(program))
+    result = python(tmp_path / "program.py", env={"PYTHONPATH": str(home())})
+    assert not result.stderr
+    assert result.stdout.splitlines() == [
+        "fastmp spawn",
+        "0 fastmp.popen_spawn_posix fastmp.queues",
+        "multiprocessing own",
+        "0 multiprocessing.popen_spawn_posix fastmp.queues",
+        "True",
+    ]
 
 
 def test_uninstall_restores_everything():
@@ -150,7 +216,7 @@ def test_a_failed_install_changes_nothing(monkeypatch):
 def test_start_method_goes_along_and_comes_back():
     script = """
         import fastmp, multiprocessing
-        multiprocessing.set_start_method("fork")
+        multiprocessing.set_start_method("spawn")
         fastmp.install()
         print(multiprocessing.get_start_method(allow_none=True))
         fastmp.uninstall()
@@ -158,27 +224,11 @@ def test_start_method_goes_along_and_comes_back():
         fastmp.set_start_method(None, force=True)
         fastmp.install()
         print(multiprocessing.get_start_method(allow_none=True))
-        multiprocessing.set_start_method("fork")
+        multiprocessing.set_start_method("forkserver")
         fastmp.uninstall()
         print(multiprocessing.get_start_method(allow_none=True))
     """
-    assert output_of(script) == ["fork", "None", "fork"]
-
-
-def test_a_start_method_that_fastmp_lacks():
-    script = """
-        import fastmp, multiprocessing
-        multiprocessing.set_start_method("spawn")
-        try:
-            fastmp.install()
-        except ValueError as error:
-            print(error)
-        print(multiprocessing.Process.__module__, multiprocessing.get_start_method())
-    """
-    assert output_of(script) == [
-        "start method 'spawn' is not available: fastmp has only 'fork'",
-        "multiprocessing.context spawn",
-    ]
+    assert output_of(script) == ["spawn", "None", "forkserver"]
 
 
 def test_thread_pools_keep_working():
@@ -229,14 +279,45 @@ def test_managers():
         assert output_of(script.format(first=first)) == ["fastmp.pool", "1 2", "multiprocessing.pool"]
 
 
-def test_children_are_installed_too():
-    script = """
-        import fastmp, multiprocessing
-        def child(): print(type(multiprocessing.Queue()).__module__, multiprocessing.get_start_method())
-        fastmp.install()
-        process = multiprocessing.Process(target=child); process.start(); process.join()
-    """
-    assert output_of(script) == ["fastmp.queues fork"]
+CHILDREN = """
+import sys
+import fastmp, multiprocessing
+from multiprocessing import Lock, Queue
+def child():
+    from concurrent.futures import ProcessPoolExecutor
+    context = multiprocessing.get_context("spawn")
+    for thing in (Queue(), Lock(), multiprocessing.Value("i"), context, ProcessPoolExecutor):
+        print((thing if isinstance(thing, type) else type(thing)).__module__.partition(".")[0], end=" ")
+    print(multiprocessing.get_start_method(), flush=True)
+def run(method):
+    process = multiprocessing.get_context(method).Process(target=child)
+    process.start()
+    process.join()
+if __name__ == "__main__":
+    fastmp.install()
+    for method in multiprocessing.get_all_start_methods():
+        run(method)
+    fastmp.uninstall()
+    for method in multiprocessing.get_all_start_methods():
+        run(method)
+"""
+
+
+def test_children_are_installed_too(tmp_path):
+    """Before their main module is imported, and only if their parent is when it starts them."""
+    (tmp_path / "program.py").write_text(CHILDREN)
+    result = python(tmp_path / "program.py", env={"PYTHONPATH": str(home())})
+    assert not result.stderr
+    ours, plain = "fastmp " * 5, "multiprocessing " * 4 + "concurrent "
+    forked = "multiprocessing " * 3 + "multiprocessing concurrent "
+    assert result.stdout.splitlines() == [
+        ours + "fork",
+        ours + "spawn",
+        ours + "forkserver",
+        forked + "fork",
+        plain + "spawn",
+        plain + "forkserver",
+    ]
 
 
 def test_notebook_names_are_rebound():

@@ -10,26 +10,27 @@ import textwrap
 import threading
 import time
 from multiprocessing import process as standard_process
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 
 import pytest
+from support.targets import tell_about_me
 
 import fastmp
 from fastmp.popen_fork import Popen
 
 
-def finished(target=None, *args, **options):
+def finished(target=None, *args, ctx=fastmp, **options):
     """A process that has run to its end."""
-    child = fastmp.Process(target=target, args=args, **options)
+    child = ctx.Process(target=target, args=args, **options)
     child.start()
     child.join()
     return child
 
 
 @pytest.fixture
-def sleeper():
-    """A running child that would sleep for long."""
-    child = fastmp.Process(target=time.sleep, args=(60,))
+def sleeper(ctx):
+    """A running child of each start method that would sleep for long."""
+    child = ctx.Process(target=time.sleep, args=(60,))
     child.start()
     yield child
     child.kill()
@@ -49,8 +50,22 @@ def run_script(text, **options):
     )
 
 
+def told_by_child(ctx, **options):
+    """What a child of `ctx` tells about itself."""
+    reader, writer = os.pipe()
+    sender = Connection(writer, readable=False)
+    child = ctx.Process(target=tell_about_me, args=(sender,), **options)
+    child.start()
+    sender.close()
+    with Connection(reader, writable=False) as receiver:
+        told = receiver.recv()
+    child.join()
+    assert child.exitcode == 0
+    return told
+
+
 def in_child(function):
-    """What `function` returns in a child."""
+    """What `function` returns in a forked child."""
     reader, writer = os.pipe()
     finished(lambda: os.write(writer, repr(function()).encode()))
     os.close(writer)
@@ -61,12 +76,14 @@ def in_child(function):
 # ---- identity
 
 
-def test_types_are_fastmps_and_the_standard_ones():
-    child = finished()
+def test_types_are_fastmps_and_the_standard_ones(ctx):
+    child = finished(ctx=ctx)
     assert type(child).__module__ == "fastmp.process"
-    assert type(child._popen) is Popen
+    assert type(child._popen).__module__.startswith("fastmp.popen_")
+    assert isinstance(child._popen, Popen)
+    assert child._popen.method == ctx.get_start_method()
     assert isinstance(child, standard_process.BaseProcess)
-    assert isinstance(child, multiprocessing.Process)
+    assert isinstance(fastmp.Process(), multiprocessing.Process)
 
 
 def test_names_and_numbers():
@@ -85,10 +102,29 @@ def test_repr_tells_the_state(sleeper):
     assert "exitcode=-SIGKILL" in repr(sleeper)
 
 
-def test_who_runs():
+def test_who_runs(ctx):
     assert fastmp.current_process() is multiprocessing.current_process()
     assert fastmp.parent_process() is None
-    assert in_child(lambda: (fastmp.current_process().name, fastmp.parent_process().pid)).endswith(f"{os.getpid()})")
+    for told in (told_by_child(ctx, name="Someone"), told_by_child(ctx, daemon=True)):
+        assert told["parent"] == os.getpid()
+        assert told["parent_name"] == "MainProcess"
+        assert told["parent_lives"]
+        assert told["methods"] == [ctx.get_start_method()] * 2
+    assert told["daemon"]
+    assert told_by_child(ctx, name="Someone")["name"] == "Someone"
+
+
+def test_what_a_child_has_of_its_parent(ctx, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["program", "--option"])
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    monkeypatch.setattr(fastmp.current_process(), "authkey", b"secret")
+    monkeypatch.chdir(tmp_path)
+    told = told_by_child(ctx)
+    assert told["argv"] == ["program", "--option"]
+    assert told["path"] == sys.path
+    assert told["flags"] == str(sys.flags)
+    assert told["authkey"] == b"secret"
+    assert told["cwd"] == str(tmp_path)
 
 
 def test_parent_is_alive_and_then_not():
@@ -112,13 +148,20 @@ def test_parent_is_alive_and_then_not():
 @pytest.mark.parametrize(
     ("argument", "code"), [(None, 0), (0, 0), (3, 3), (-1, 255), (500, 500 & 0xFF), (10**12, 10**12 & 0xFF)]
 )
-def test_sys_exit(argument, code):
-    assert finished(sys.exit, argument).exitcode == code
+def test_sys_exit(ctx, argument, code):
+    assert finished(sys.exit, argument, ctx=ctx).exitcode == code
 
 
-def test_sys_exit_with_a_text(capfd):
-    assert finished(sys.exit, "last words").exitcode == 1
-    assert capfd.readouterr().err == "last words\n"
+def test_sys_exit_with_a_text(method):
+    script = f"""
+        import fastmp, sys
+        child = fastmp.get_context("{method}").Process(target=sys.exit, args=("last words",))
+        child.start()
+        child.join()
+        print(child.exitcode)
+    """
+    result = run_script(script)
+    assert (result.stdout, result.stderr) == ("1\n", "last words\n")
 
 
 def test_exit_code_before_during_and_after(sleeper):
@@ -131,16 +174,23 @@ def test_exit_code_before_during_and_after(sleeper):
     assert not sleeper.is_alive()
 
 
-def test_exception_is_shown_with_the_name(capfd):
-    child = finished(int, "x", name="Counter")
-    err = capfd.readouterr().err
-    assert child.exitcode == 1
+def test_exception_is_shown_with_the_name(method):
+    script = f"""
+        import fastmp
+        child = fastmp.get_context("{method}").Process(target=int, args=("x",), name="Counter")
+        child.start()
+        child.join()
+        print(child.exitcode)
+    """
+    result = run_script(script)
+    assert result.stdout == "1\n"
+    err = result.stderr
     assert err.startswith("Process Counter:\nTraceback (most recent call last):\n")
     assert err.endswith("ValueError: invalid literal for int() with base 10: 'x'\n")
 
 
-def test_dead_by_a_signal_of_its_own():
-    assert finished(lambda: os.kill(os.getpid(), signal.SIGUSR1)).exitcode == -signal.SIGUSR1
+def test_dead_by_a_signal_of_its_own(ctx):
+    assert finished(signal.raise_signal, signal.SIGUSR1, ctx=ctx).exitcode == -signal.SIGUSR1
 
 
 # ---- joining
@@ -156,8 +206,8 @@ def test_join_with_timeout(sleeper):
     assert sleeper.is_alive()
 
 
-def test_join_with_an_endless_timeout():
-    child = fastmp.Process()
+def test_join_with_an_endless_timeout(ctx):
+    child = ctx.Process()
     child.start()
     child.join(1e12)
     assert child.exitcode == 0
@@ -225,8 +275,8 @@ def test_active_children_reaps(sleeper):
     sleeper.kill()
     wait([sleeper.sentinel])
     assert sleeper not in fastmp.active_children()
-    with pytest.raises(ChildProcessError):
-        os.waitpid(sleeper.pid, os.WNOHANG)
+    with pytest.raises(ProcessLookupError):
+        os.kill(sleeper.pid, 0)
 
 
 def test_child_reaped_by_a_stranger():
@@ -288,10 +338,10 @@ def test_start_twice_and_join_too_early(sleeper):
         sleeper.daemon = True
 
 
-def test_close(sleeper):
+def test_close(ctx, sleeper):
     with pytest.raises(ValueError, match="still running"):
         sleeper.close()
-    child = finished()
+    child = finished(ctx=ctx)
     sentinel = child.sentinel
     child.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
@@ -301,8 +351,8 @@ def test_close(sleeper):
             use()
 
 
-def test_signals_to_a_child_that_has_ended():
-    child = finished()
+def test_signals_to_a_child_that_has_ended(ctx):
+    child = finished(ctx=ctx)
     child.terminate()
     child.kill()
     assert child.exitcode == 0

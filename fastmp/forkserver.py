@@ -1,0 +1,70 @@
+"""`multiprocessing.forkserver`, with fastmp in the server before anything is preloaded.
+
+The server, its protocol and its life are the standard library's; one server makes the children of both. It is started
+with fastmp imported, so that no child need do that again, and if the parent has called `install()`, the modules that
+it preloads find what the parent finds. When they are loaded the server itself becomes plain again: each child brings
+with it whether it is to be installed (`fastmp/spawn.py`).
+
+Called by: `fastmp/popen_forkserver.py`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from multiprocessing import forkserver as _standard
+from multiprocessing.util import ForkAwareThreadLock
+from typing import Any
+
+from ._install import install, is_installed
+from .spawn import get_preparation_data
+
+__all__ = ["connect_to_new_process", "ensure_running", "get_inherited_fds", "set_forkserver_preload"]
+
+standard: Any = _standard  # typeshed knows it on some platforms only
+connect_to_new_process = standard.connect_to_new_process
+get_inherited_fds = standard.get_inherited_fds
+set_forkserver_preload = standard.set_forkserver_preload
+
+#: What nearly every child needs.
+_USUAL = ("fastmp", "fastmp.spawn", "fastmp.queues", "fastmp.synchronize", "fastmp.connection")
+
+_lock = ForkAwareThreadLock()
+
+
+def __getattr__(name: str) -> Any:
+    """What is not here is the standard library's."""
+    return getattr(standard, name)
+
+
+class _Preload(list[str]):
+    """The names of the modules to preload. The server's command line shows them as a call of `prepare_server`.
+
+    It is the one place where code of ours comes before the first of the modules, on every version of the library.
+    """
+
+    def __repr__(self) -> str:
+        path = f"__import__('sys').path.__setitem__(slice(None), {get_preparation_data('ignore')['sys_path']!r})"
+        call = f"__import__('fastmp.forkserver', fromlist=['_']).prepare_server({list(self)!r}, {is_installed()!r})"
+        return f"({path}, {call})[1]"
+
+
+def ensure_running() -> None:
+    """Make sure that the server runs; start it with fastmp if it does not."""
+    server = standard._forkserver
+    with _lock:
+        names = server._preload_modules
+        server._preload_modules = _Preload(names)
+        try:
+            server.ensure_running()
+        finally:
+            server._preload_modules = names
+
+
+def prepare_server(names: list[str], installs: bool) -> list[str]:
+    """In the server, before it preloads: import fastmp. Return what is to be preloaded."""
+    for name in _USUAL:
+        import_module(name)
+    if not (names and installs):
+        return names
+    install()
+    return [*names, "fastmp._preloaded"]
