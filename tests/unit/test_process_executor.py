@@ -319,8 +319,10 @@ def test_bad_arguments():
         fastmp.ProcessPoolExecutor(1, mp_context=fastmp.get_context("fork"), max_tasks_per_child=2)
 
 
-def test_max_tasks_per_child():
-    with fastmp.ProcessPoolExecutor(1, max_tasks_per_child=2) as executor:
+@pytest.mark.parametrize("context", [None, "spawn", "forkserver"])
+def test_max_tasks_per_child(servers, context):
+    chosen = context and fastmp.get_context(context)
+    with fastmp.ProcessPoolExecutor(1, chosen, max_tasks_per_child=2) as executor:
         pids = [executor.submit(os.getpid).result(timeout=20) for _ in range(6)]
     assert len(set(pids)) == 3
 
