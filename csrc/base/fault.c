@@ -33,14 +33,28 @@ fmp_fault_arm(const char *name, unsigned nth)
 }
 
 int
-fmp_fault_record(void)
+fmp_fault_join(int fd)
 {
-    void *memory = mmap(NULL, POINTS_MAX * sizeof *record, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *memory = mmap(NULL, POINTS_MAX * sizeof *record, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (memory == MAP_FAILED) {
         return -errno;
     }
     record = memory;
     return 0;
+}
+
+int
+fmp_fault_record(void)
+{
+    int fd = memfd_create("fastmp-faults", MFD_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    int rc = ftruncate(fd, POINTS_MAX * sizeof *record) == 0 ? fmp_fault_join(fd) : -errno;
+    if (rc != 0) {
+        close(fd);
+    }
+    return rc == 0 ? fd : rc;
 }
 
 void

@@ -13,8 +13,10 @@
 void fmp_fault_hit(const char *name);
 /* Arms a point from within a test program, in this process only and not in its children; NULL disarms. */
 void fmp_fault_arm(const char *name, unsigned nth);
-/* A new record of points passed, which this process shares with the children to come: 0 or -errno. */
+/* A new record of points passed, which this process shares with the children to come: its descriptor, or -errno. */
 int fmp_fault_record(void);
+/* The same record, in a process that has got the descriptor by other means than fork: 0 or -errno. */
+int fmp_fault_join(int fd);
 /* From now on the points that this process passes are counted in the record. */
 void fmp_fault_watch(void);
 /* The i-th point of the record and how often it was passed; NULL after the last one. */

@@ -27,12 +27,26 @@ fault_arm(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(record_doc, "_fault_record()\n--\n\nA new record of points passed, shared with the children to come.");
+PyDoc_STRVAR(record_doc, "_fault_record()\n--\n\nA new record of points passed, shared with the children to come. Its "
+                         "descriptor.");
 
 static PyObject *
 fault_record(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    int rc = fmp_fault_record();
+    int fd = fmp_fault_record();
+    return fd >= 0 ? PyLong_FromLong(fd) : fmp_py_raise(fd, NULL);
+}
+
+PyDoc_STRVAR(join_doc, "_fault_join(fd)\n--\n\nThe record of another process, in one that is not forked from it.");
+
+static PyObject *
+fault_join(PyObject *Py_UNUSED(module), PyObject *arg)
+{
+    int fd = (int)PyLong_AsLong(arg);
+    if (fd == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    int rc = fmp_fault_join(fd);
     return rc == 0 ? Py_NewRef(Py_None) : fmp_py_raise(rc, NULL);
 }
 
@@ -66,6 +80,7 @@ fault_passed(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 static PyMethodDef fault_functions[] = {
     {"_fault_arm", fault_arm, METH_VARARGS, arm_doc},
     {"_fault_record", fault_record, METH_NOARGS, record_doc},
+    {"_fault_join", fault_join, METH_O, join_doc},
     {"_fault_watch", fault_watch, METH_NOARGS, watch_doc},
     {"_fault_passed", fault_passed, METH_NOARGS, passed_doc},
     {NULL, NULL, 0, NULL},

@@ -365,6 +365,66 @@ test_second_handle_sees_the_same(void)
     close_heap();
 }
 
+static fmp_off
+alloc_shared(uint64_t bytes)
+{
+    fmp_off off = 0;
+    CHECK_OK(fmp_heap_alloc_shared(heap, bytes, FMP_BLOCK_SYNC, &off));
+    return off;
+}
+
+/* What is believed of a block that another process has named. */
+static void
+test_a_named_block_is_held_in_one_life(void)
+{
+    open_heap(0);
+    fmp_off off = alloc_shared(100);
+    uint64_t life = fmp_heap_life(heap, off);
+    CHECK(life != 0);
+    CHECK(fmp_heap_is_held(heap, off, life, FMP_BLOCK_SYNC, 100));
+    CHECK(!fmp_heap_is_held(heap, off, life, FMP_BLOCK_RING, 100));
+    CHECK(!fmp_heap_is_held(heap, off, life, FMP_BLOCK_SYNC, 4096));
+    CHECK(!fmp_heap_is_held(heap, off + 64, life, FMP_BLOCK_SYNC, 1));
+    CHECK(!fmp_heap_is_held(heap, off + 1, life, FMP_BLOCK_SYNC, 1));
+    CHECK(!fmp_heap_is_held(heap, UINT64_MAX, life, FMP_BLOCK_SYNC, 1));
+    fmp_heap_drop(heap, off, region.me);
+    CHECK(!fmp_heap_is_held(heap, off, life, FMP_BLOCK_SYNC, 100));
+    CHECK_EQ(fmp_heap_life(heap, off), 0);
+    CHECK_EQ(alloc_shared(100), off); /* the next life at the same place */
+    CHECK(fmp_heap_life(heap, off) != life);
+    CHECK(!fmp_heap_is_held(heap, off, life, FMP_BLOCK_SYNC, 100));
+    close_heap();
+}
+
+static void
+test_all_that_one_holds(void)
+{
+    open_heap(0);
+    uint32_t child = fmp_participant_reserve(&region);
+    fmp_off offs[20];
+    for (unsigned i = 0; i < 20; i++) {
+        offs[i] = alloc_shared(100 + 1000 * i);
+        if (i % 2 == 0) {
+            fmp_heap_hold(heap, offs[i], child);
+        }
+        if (i % 4 == 0) {
+            fmp_heap_drop(heap, offs[i], region.me);
+        }
+    }
+    CHECK_EQ(count().shared, 20);
+    fmp_heap_drop_all(heap, child, region.me); /* to an heir */
+    for (unsigned i = 0; i < 20; i++) {
+        CHECK_EQ(fmp_heap_holders(heap, offs[i]), 1);
+    }
+    fmp_heap_hold(heap, offs[3], child);
+    fmp_heap_drop_all(heap, region.me, 0);
+    CHECK_EQ(count().shared, 1);
+    fmp_heap_drop_all(heap, child, 0);
+    CHECK_EQ(count().shared, 0);
+    fmp_participant_unreserve(&region, child);
+    close_heap();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -377,6 +437,8 @@ main(int argc, char **argv)
     RUN(test_holders);
     RUN(test_share);
     RUN(test_bad_offsets);
+    RUN(test_a_named_block_is_held_in_one_life);
+    RUN(test_all_that_one_holds);
     RUN(test_full_region);
     RUN(test_larger_class_helps);
     RUN(test_more_than_the_machine_has);

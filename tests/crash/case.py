@@ -64,8 +64,8 @@ class Notes:
 class Victim:
     """The one process that is killed: at the nth passage of `point`; or nowhere, to find out what it passes."""
 
-    def __init__(self, point: str | None, nth: int) -> None:
-        self.point, self.nth = point, nth
+    def __init__(self, point: str | None, nth: int, record: int) -> None:
+        self.point, self.nth, self.record = point, nth, record
         self.killed = False
         self.died_at: float | None = None
         self.process: Any = None
@@ -167,10 +167,10 @@ class Outcome:
 
 def play(scenario: Callable[[Victim], None], point: str | None, nth: int) -> Outcome:
     """Play the scenario in this process."""
-    _core._fault_record()
+    record = _core._fault_record()
     gc.collect()
     baseline = blocks_in_use()
-    victim = Victim(point, nth)
+    victim = Victim(point, nth, record)
     start = time.monotonic()
     scenario(victim)
     check_given_back(baseline)

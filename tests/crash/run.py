@@ -128,11 +128,13 @@ def all_series(points: Callable[[str], bool], tally: Tally) -> Iterator[Series]:
     """In the order in which they are played."""
     import dict_scenarios
     import heap_scenarios
+    import newcomer_scenarios
     import pool_scenarios
     import queue_scenarios
     import sync_scenarios
 
-    for module in (queue_scenarios, sync_scenarios, heap_scenarios, dict_scenarios, pool_scenarios):
+    modules = (queue_scenarios, sync_scenarios, heap_scenarios, newcomer_scenarios, dict_scenarios, pool_scenarios)
+    for module in modules:
         for name, scenario in module.SCENARIOS.items():
             only = getattr(module, "ONLY", {}).get(name, ("",))
             yield Series(name, scenario, lambda point, only=only: points(point) and point.startswith(only), tally)
