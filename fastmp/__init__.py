@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from . import _core as _core  # says which feature of the kernel is missing
 from . import context as context
 from . import process as process
-from ._errors import OwnerDied, WorkerDied
+from ._errors import OwnerDied, TaskFailed, WorkerDied
 from ._install import install, installed, uninstall
 from ._jupyter import load_ipython_extension, unload_ipython_extension
 from .context import _default_context
@@ -70,6 +70,7 @@ __all__ = [
 __all__ += [  # fastmp's own
     "OwnerDied",
     "ProcessPoolExecutor",
+    "TaskFailed",
     "WorkerDied",
     "atomic",
     "install",

@@ -1,11 +1,11 @@
 """What fastmp raises and warns of beyond the standard library's own exceptions.
 
-Called by: the pool and the executor (`WorkerDied`), every lock (`OwnerDied`).
+Called by: the pool and the executor (`WorkerDied`, `TaskFailed`), every lock (`OwnerDied`).
 """
 
 import signal
 
-__all__ = ["OwnerDied", "WorkerDied"]
+__all__ = ["OwnerDied", "TaskFailed", "WorkerDied"]
 
 
 class OwnerDied(RuntimeWarning):
@@ -13,6 +13,24 @@ class OwnerDied(RuntimeWarning):
 
     What the lock guards may be half changed. ``warnings.simplefilter("error", fastmp.OwnerDied)`` makes it an error.
     """
+
+
+class TaskFailed(RuntimeError):
+    """A task raised an exception that does not unpickle in this process; its `__cause__` has the traceback.
+
+    :param type_name: the exception's class
+    :param text: `str` of the exception
+    :param problem: what happened when it was unpickled
+    """
+
+    def __init__(self, type_name: str, text: str, problem: str) -> None:
+        super().__init__(type_name, text, problem)
+        self.type_name = type_name
+        self.text = text
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.type_name}: {self.text} (the exception does not unpickle: {self.problem})"
 
 
 class WorkerDied(RuntimeError):

@@ -12,7 +12,8 @@ from multiprocessing.process import parent_process
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core
-from ._errors import WorkerDied
+from ._errors import TaskFailed, WorkerDied
+from .reduction import ForkingPickler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,3 +111,40 @@ def end_worker(process: Any) -> None:
     if process.exitcode is None:
         process.kill()
         process.join()
+
+
+class CarriesText:
+    """Before a class of exceptions with their tracebacks: one that does not unpickle becomes a `TaskFailed`."""
+
+    exc: BaseException
+    tb: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        reduced: Any = super().__reduce__()
+        rebuild, (error, text) = reduced
+        kind = type(error)
+        return _rebuild, (rebuild, bytes(ForkingPickler.dumps(error)), text, _name_of(kind), _text_of(error))
+
+
+def _name_of(kind: type) -> str:
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "(it has no text: its __str__ fails)"
+
+
+def _rebuild(
+    rebuild: Callable[[BaseException, str], BaseException], pickled: bytes, text: str, type_name: str, its_text: str
+) -> BaseException:
+    """In the parent."""
+    try:
+        error = ForkingPickler.loads(pickled)
+        if not isinstance(error, BaseException):
+            raise TypeError(f"it became {type(error).__name__!r}, which is no exception")
+    except Exception as problem:
+        error = TaskFailed(type_name, its_text, f"{type(problem).__name__}: {_text_of(problem)}")
+    return rebuild(error, text)

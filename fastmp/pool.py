@@ -28,6 +28,7 @@ from ._helper import start_helper
 from ._native import Call, prepare
 from ._pool_insides import Cache, TaskQueue, changes_insides
 from ._workers import (
+    CarriesText,
     count_workers,
     end_worker,
     follow,
@@ -137,6 +138,10 @@ class IMapUnorderedIterator(_Stream, _standard.IMapUnorderedIterator):  # type: 
 # ---- in the worker ----
 
 
+class _Failure(CarriesText, ExceptionWithTraceback):  # type: ignore[misc,valid-type]
+    """An exception on its way to the parent."""
+
+
 def _wrap_error(error: BaseException) -> Any:
     """What is sent for the exception that ended a task."""
     if isinstance(error, KeyboardInterrupt):
@@ -144,8 +149,8 @@ def _wrap_error(error: BaseException) -> Any:
     if not isinstance(error, Exception):
         # A task that calls sys.exit() must end neither the worker nor, when the result is asked for, the parent.
         text = f"the task raised {type(error).__name__}({', '.join(map(repr, error.args))}) in process {os.getpid()}"
-        return ExceptionWithTraceback(RuntimeError(text), error.__traceback__)
-    return ExceptionWithTraceback(error, error.__traceback__)
+        return _Failure(RuntimeError(text), error.__traceback__)
+    return _Failure(error, error.__traceback__)
 
 
 def _wrap_unpicklable(error: BaseException, value: Any) -> Any:
@@ -169,13 +174,24 @@ def _work(
     """The main function of a worker process."""
     follow(parent)
     if initializer is not None:
-        initializer(*initargs)
+        _initialise(crew, place, initializer, initargs)
     try:
         wrappers = (_wrap_error if wrap else _plain_error, _wrap_unpicklable)
         count = crew.work(place, maxtasks or 0, *wrappers, parent_sentinel())
     except KeyboardInterrupt:
         raise SystemExit(130) from None  # one traceback of the user's Ctrl-C is enough: the parent prints it
     util.debug("worker exiting after %d tasks", count)
+
+
+def _initialise(crew: _core.Crew, place: int, initializer: Callable[..., Any], initargs: tuple[Any, ...]) -> None:
+    try:
+        initializer(*initargs)
+    except Exception as error:
+        try:
+            crew.report(place, _Failure(error, error.__traceback__))
+        except Exception:
+            raise error from None  # it does not pickle: it is printed here, as all exceptions of processes are
+        raise SystemExit(1) from None
 
 
 def _plain_error(error: BaseException) -> BaseException:
@@ -505,20 +521,21 @@ class Pool:
         process.join()
         del self._places[place]
         self._pool.remove(process)
+        could_not_begin = process.exitcode > 0 and not self._crew.has_begun(place)
         lost = self._crew.bury_worker(place, worker_died(process))
         util.debug("worker %s ended with exit code %s, %d tasks lost", process.name, process.exitcode, lost)
-        self._check_initializer(process, lost)
-
-    def _check_initializer(self, process: Any, lost: int) -> None:
-        """Workers that die before they run anything would be replaced for ever: after a few, every call fails."""
-        if process.exitcode != 1 or lost or self._initializer is None:
-            self._failed_starts = 0
-            return
-        self._failed_starts += 1
+        self._failed_starts = self._failed_starts + 1 if could_not_begin else 0
         if self._failed_starts > self._processes:
-            what = f"the pool's initializer {self._initializer!r}, as all workers before it"
-            self._crew.fail_all(WorkerDied(process.pid, process.exitcode, what))
-            self._state = CLOSE
+            self._give_up(process)
+
+    def _give_up(self, process: Any) -> None:
+        """Workers that cannot begin would be replaced for ever: after a few, every call fails."""
+        reports = self._crew.reports
+        what = f"the pool's initializer {self._initializer!r}" if reports else "its start"
+        error = WorkerDied(process.pid, process.exitcode, f"{what}, as all workers before it")
+        error.__cause__ = reports[-1] if reports else None
+        self._crew.fail_all(error)
+        self._state = CLOSE
 
     # ---- the helper thread ----
 

@@ -101,10 +101,27 @@ bad_result(struct fmp_crew *crew)
 }
 
 static void
+take_report(struct fmp_crew *crew, struct fmp_message *m)
+{
+    PyObject *value = fmp_message_decode(crew->results.space, m);
+    if (value == NULL) {
+        value = fmp_take_exception();
+    }
+    if (PyList_Append(crew->reports, value) < 0) {
+        PyErr_WriteUnraisable((PyObject *)crew);
+    }
+    Py_DECREF(value);
+}
+
+static void
 take_result(struct fmp_crew *crew, struct fmp_message *m)
 {
     struct fmp_task_head head;
     memcpy(&head, m->head, sizeof head);
+    if (FMP_UNLIKELY(head.job == 0)) {
+        take_report(crew, m);
+        return;
+    }
     enum fmp_result_kind kind = m->tag;
     if (head.worker != 0 && head.worker <= crew->max_workers) {
         crew->answers[head.worker - 1] = (struct fmp_answer){.job = head.job, .index = head.index};

@@ -50,6 +50,7 @@ struct fmp_crew {
     PyObject *need_helper; /* callable or NULL: somebody must pump while nobody waits */
     PyObject *bad_result; /* callable or NULL: a result could not be unpickled; set, it also makes workers end at a task
                              that cannot */
+    PyObject *reports;    /* list of what workers that could not begin have said */
     PyObject *deferred;   /* list of done jobs whose callbacks the helper is to run */
     struct fmp_spin spin;
     uint32_t waiters; /* threads of this process that wait for results */
@@ -122,7 +123,9 @@ void fmp_crew_deliver(struct fmp_crew *crew, const struct fmp_task_head *head, e
 /* The current exception as an object, normalised, with its traceback; clears it. A new reference, never NULL. */
 PyObject *fmp_take_exception(void);
 
-/* worker.c: runs tasks until an exit token or `max_tasks` (0: no bound). The number run, or -1 with an exception set.
+/* worker.c: tells the parent, outside any task, why this worker cannot begin. 0, -1 with an exception. */
+int fmp_worker_report(struct fmp_crew *crew, uint32_t place, PyObject *value);
+/* Runs tasks until an exit token or `max_tasks` (0: no bound). The number run, or -1 with an exception set.
  */
 Py_ssize_t fmp_worker_run(struct fmp_crew *crew, uint32_t place, Py_ssize_t max_tasks, PyObject *wrap_error,
                           PyObject *wrap_unpicklable, int parent);

@@ -283,6 +283,25 @@ work(struct worker *me, Py_ssize_t max_tasks)
     return count;
 }
 
+int
+fmp_worker_report(struct fmp_crew *crew, uint32_t place, PyObject *value)
+{
+    struct fmp_task_head head = {.worker = place + 1};
+    struct fmp_wire_writer *w = fmp_wire_writer_new();
+    if (w == NULL) {
+        return -1;
+    }
+    int rc = fmp_wire_encode(w, value);
+    if (rc == 0) {
+        rc = fmp_message_send(&crew->results, FMP_RESULT_ERROR, &head, w);
+        if (rc == -EAGAIN) {
+            rc = 0; /* the parent is far behind: it learns of the end, not of the reason */
+        }
+    }
+    fmp_wire_writer_free(w);
+    return rc == 0 ? 0 : -1;
+}
+
 Py_ssize_t
 fmp_worker_run(struct fmp_crew *crew, uint32_t place, Py_ssize_t max_tasks, PyObject *wrap_error,
                PyObject *wrap_unpicklable, int parent)

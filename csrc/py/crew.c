@@ -65,8 +65,9 @@ open_private(struct fmp_crew *crew, uint32_t workers)
     crew->free_claims = PyMem_Calloc(FMP_CREW_DEPTH, sizeof *crew->free_claims);
     crew->functions = PyDict_New();
     crew->deferred = PyList_New(0);
+    crew->reports = PyList_New(0);
     if (crew->pids == NULL || crew->answers == NULL || crew->free_claims == NULL || crew->functions == NULL ||
-        crew->deferred == NULL) {
+        crew->deferred == NULL || crew->reports == NULL) {
         PyErr_NoMemory();
         return -1;
     }
@@ -396,6 +397,33 @@ crew_work(PyObject *self, PyObject *args)
     return count < 0 ? NULL : PyLong_FromSsize_t(count);
 }
 
+PyDoc_STRVAR(report_doc, "report(place, value)\n--\n\nIn a worker process that cannot begin: the parent finds value in "
+                         "reports.");
+static PyObject *
+crew_report(PyObject *self, PyObject *args)
+{
+    unsigned place;
+    PyObject *value;
+    struct fmp_crew *crew = crew_of(self);
+    if (!PyArg_ParseTuple(args, "IO:report", &place, &value) || parse_place(crew, place) < 0 ||
+        fmp_worker_report(crew, place, value) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(has_begun_doc, "has_begun(place)\n--\n\nHas the worker at place begun to take tasks?");
+static PyObject *
+crew_has_begun(PyObject *self, PyObject *args)
+{
+    unsigned place;
+    struct fmp_crew *crew = crew_of(self);
+    if (check_parent(crew) < 0 || !PyArg_ParseTuple(args, "I:has_begun", &place) || parse_place(crew, place) < 0) {
+        return NULL;
+    }
+    return PyBool_FromLong(fmp_load_acquire(&crew->shm->workers[place].id) != 0); /* W2: pairs with W3 */
+}
+
 /* ---- the type ---- */
 
 static int
@@ -410,6 +438,7 @@ crew_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(crew->need_helper);
     Py_VISIT(crew->bad_result);
     Py_VISIT(crew->deferred);
+    Py_VISIT(crew->reports);
     for (uint32_t i = 0; i < crew->job_room; i++) {
         Py_VISIT(crew->jobs[i]);
     }
@@ -433,6 +462,7 @@ crew_clear(PyObject *self)
     Py_CLEAR(crew->need_helper);
     Py_CLEAR(crew->bad_result);
     Py_CLEAR(crew->deferred);
+    Py_CLEAR(crew->reports);
     return 0;
 }
 
@@ -487,6 +517,8 @@ static PyMethodDef crew_methods[] = {
     {"fail_all", crew_fail_all, METH_O, fail_all_doc},
     {"job_list", crew_job_list, METH_NOARGS, job_list_doc},
     {"send_exit", crew_send_exit, METH_NOARGS, send_exit_doc},
+    {"report", crew_report, METH_VARARGS, report_doc},
+    {"has_begun", crew_has_begun, METH_VARARGS, has_begun_doc},
     {"work", crew_work, METH_VARARGS, work_doc},
     {"__reduce__", crew_reduce, METH_NOARGS, "Pickles only for a worker that is being started."},
     {NULL, NULL, 0, NULL},
@@ -500,6 +532,7 @@ static PyMemberDef crew_members[] = {
      "Called with the exception when a result cannot be unpickled; set, it also ends workers at a task that cannot."},
     {"deferred", T_OBJECT, offsetof(struct fmp_crew, deferred), READONLY,
      "Done jobs whose callbacks are still to run."},
+    {"reports", T_OBJECT, offsetof(struct fmp_crew, reports), READONLY, "What workers that could not begin have said."},
     {"jobs", T_UINT, offsetof(struct fmp_crew, job_count), READONLY, "How many calls are not done."},
     {"submitted", T_ULONGLONG, offsetof(struct fmp_crew, submitted), READONLY, "How many futures there ever were."},
     {"pumps", T_ULONGLONG, offsetof(struct fmp_crew, pumps), READONLY, "How often results were taken."},

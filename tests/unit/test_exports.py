@@ -16,6 +16,7 @@ from fastmp._install import MIRRORS
 OWN = {
     "OwnerDied",
     "ProcessPoolExecutor",
+    "TaskFailed",
     "WorkerDied",
     "atomic",
     "install",

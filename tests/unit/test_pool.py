@@ -134,7 +134,7 @@ def test_imap_errors(pool):
 
 
 def test_async_results(pool):
-    result = pool.apply_async(pid_after, (0.3,))
+    result = pool.apply_async(pid_after, (2,))
     assert not result.ready()
     with pytest.raises(ValueError, match="not ready"):
         result.successful()
@@ -209,8 +209,9 @@ def exit_in_task(code):
 def test_a_bad_task_spoils_only_itself(pool):
     with pytest.raises(MaybeEncodingError):
         pool.apply(return_lambda, (1,))
-    with pytest.raises(TypeError):
+    with pytest.raises(fastmp.TaskFailed, match=r"LoadFails: 1 .*TypeError") as caught:
         pool.apply(raise_load_fails, (1,))
+    assert "in raise_load_fails" in str(caught.value.__cause__)
     with pytest.raises(RuntimeError, match=r"SystemExit\(3\)"):
         pool.apply(exit_in_task, (3,))
     with pytest.raises((pickle.PicklingError, AttributeError)):
@@ -343,11 +344,44 @@ def fail_to_initialise():
 
 def test_failing_initializer_ends_with_one_error(capfd):
     pool = fastmp.Pool(2, fail_to_initialise)
-    with pytest.raises(fastmp.WorkerDied, match="initializer"):
+    with pytest.raises(fastmp.WorkerDied, match="initializer") as caught:
         pool.apply_async(square, (1,)).get(timeout=20)
     pool.terminate()
     pool.join()
-    assert "RuntimeError: initializer" in capfd.readouterr().err
+    cause = caught.value.__cause__
+    assert isinstance(cause, RuntimeError)
+    assert cause.args == ("initializer",)
+    assert "in fail_to_initialise" in str(cause.__cause__)
+    assert capfd.readouterr().err == ""
+
+
+def fail_with_a_lock():
+    raise RuntimeError(threading.Lock())
+
+
+def test_failing_initializer_whose_exception_does_not_pickle(capfd):
+    with fastmp.Pool(1, fail_with_a_lock) as pool, pytest.raises(fastmp.WorkerDied):
+        pool.map(square, [1, 2])
+    assert "in fail_with_a_lock" in capfd.readouterr().err
+
+
+class DiesAtStart(fastmp.Process):
+    def run(self):
+        os._exit(3)
+
+
+class PoolOfTheDead(fastmp.pool.Pool):
+    @staticmethod
+    def Process(ctx, *args, **kwds):
+        return DiesAtStart(*args, **kwds)
+
+
+def test_workers_that_cannot_begin_are_not_replaced_for_ever():
+    with PoolOfTheDead(2) as pool:
+        with pytest.raises(fastmp.WorkerDied, match="in its start, as all workers before it"):
+            pool.map(square, [1, 2])
+        with pytest.raises(ValueError, match="not running"):
+            pool.map(square, [1, 2])
 
 
 def test_bad_arguments():

@@ -271,8 +271,80 @@ def fail_to_initialise():
 
 
 def test_failing_initializer():
-    with fastmp.ProcessPoolExecutor(2, initializer=fail_to_initialise) as executor, pytest.raises(BrokenProcessPool):
-        executor.submit(square, 1).result(timeout=20)
+    with fastmp.ProcessPoolExecutor(2, initializer=fail_to_initialise) as executor:
+        with pytest.raises(BrokenProcessPool) as caught:
+            executor.submit(square, 1).result(timeout=20)
+        cause = caught.value.__cause__
+        assert isinstance(cause, RuntimeError)
+        assert "in fail_to_initialise" in str(cause.__cause__)
+
+
+class LoadFails(Exception):
+    def __init__(self, a, b):
+        super().__init__(a)
+
+
+class NoText(LoadFails):
+    def __str__(self):
+        raise ValueError("no text")
+
+
+def raise_it(kind):
+    raise kind(1, 2)
+
+
+@pytest.mark.parametrize(("kind", "text"), [(LoadFails, "1"), (NoText, "__str__ fails")])
+def test_an_exception_that_cannot_be_unpickled(executor, kind, text):
+    with pytest.raises(fastmp.TaskFailed) as caught:
+        executor.submit(raise_it, kind).result(timeout=20)
+    assert caught.value.type_name.endswith(kind.__name__)
+    assert text in caught.value.text
+    assert caught.value.problem.startswith("TypeError")
+    assert "in raise_it" in str(caught.value.__cause__)
+    assert executor.submit(square, 3).result(timeout=20) == 9
+
+
+def return_a_lambda():
+    return lambda: 0
+
+
+def test_a_result_that_cannot_be_pickled(executor):
+    with pytest.raises(Exception, match="pickle") as caught:
+        executor.submit(return_a_lambda).result(timeout=20)
+    assert isinstance(caught.value.__cause__, _RemoteTraceback)
+    assert executor.submit(square, 3).result(timeout=20) == 9
+
+
+def test_exit_in_a_task(executor):
+    with pytest.raises(SystemExit) as caught:
+        executor.submit(sys.exit, 3).result(timeout=20)
+    assert caught.value.code == 3
+    assert executor.submit(square, 3).result(timeout=20) == 9
+
+
+def test_a_raising_callback_hurts_nobody(executor, caplog):
+    called = threading.Event()
+    future = executor.submit(sleep_then, 0.2, 1)
+    future.add_done_callback(lambda future: 1 / 0)
+    future.add_done_callback(lambda future: called.set())
+    assert called.wait(20)
+    assert "exception calling callback" in caplog.text
+    assert executor.submit(square, 3).result(timeout=20) == 9
+
+
+def test_a_cancelled_wait_of_asyncio(executor):
+    async def main():
+        loop = asyncio.get_running_loop()
+        running = [loop.run_in_executor(executor, time.sleep, 1) for _ in range(2)]
+        pending = [loop.run_in_executor(executor, time.sleep, 1000) for _ in range(8)][3:]
+        for future in pending:
+            future.cancel()
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(running[0], 0.01)
+        assert all(future.cancelled() for future in pending)
+
+    asyncio.run(main())
+    executor.kill_workers()
 
 
 def test_shutdown():

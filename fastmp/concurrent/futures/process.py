@@ -25,6 +25,7 @@ from ... import _core
 from ..._helper import start_helper
 from ..._native import NativeJob, prepare
 from ..._workers import (
+    CarriesText,
     count_workers,
     end_worker,
     follow,
@@ -75,8 +76,12 @@ class Future(_core.Future, _Base):  # type: ignore[misc]
 # ---- in the worker ----
 
 
+class _Failure(CarriesText, _standard._ExceptionWithTraceback):  # type: ignore[misc]
+    """An exception on its way to the parent."""
+
+
 def _wrap_error(error: BaseException) -> Any:
-    return _standard._ExceptionWithTraceback(error, error.__traceback__)
+    return _Failure(error, error.__traceback__)
 
 
 def _wrap_unpicklable(error: BaseException, value: Any) -> Any:
@@ -98,8 +103,10 @@ def _work(
     if initializer is not None:
         try:
             initializer(*initargs)
-        except BaseException:
+        except BaseException as error:
             _logger.critical("Exception in initializer:", exc_info=True)
+            with suppress(Exception):  # it does not pickle: then it is in the log only
+                crew.report(place, _wrap_error(error))
             raise SystemExit(1) from None
     try:
         crew.work(place, max_tasks or 0, _wrap_error, _wrap_unpicklable, parent_sentinel())
@@ -383,7 +390,8 @@ class ProcessPoolExecutor(Executor):
         assert self._crew is not None
         self._broken = "A child process terminated abruptly, the process pool is not usable anymore"
         error = BrokenProcessPool(_TERMINATED)
-        error.__cause__ = worker_died(process)(None, 0)
+        reports = self._crew.reports  # of workers whose initializer has failed
+        error.__cause__ = reports[0] if reports else worker_died(process)(None, 0)
         self._stop_workers()
         self._crew.fail_all(error)
         self._manager.end()
