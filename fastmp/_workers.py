@@ -12,6 +12,7 @@ from multiprocessing.process import parent_process
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core
+from ._cpus import usable_cpus
 from ._errors import TaskFailed, WorkerDied
 from .reduction import ForkingPickler
 
@@ -30,7 +31,7 @@ def count_workers(wanted: int | None) -> int:
     :raises ValueError: for less than 1
     """
     if wanted is None:
-        return getattr(os, "process_cpu_count", os.cpu_count)() or 1  # 3.13 and later know the affinity
+        return usable_cpus()
     if wanted < 1:
         raise ValueError("Number of processes must be at least 1")
     return wanted

@@ -470,3 +470,13 @@ def test_workers_that_are_not_there_are_ended_too():
     with pytest.raises(RuntimeError, match="shutdown"):
         executor.submit(square, 1)
     executor.kill_workers()
+
+
+def test_ctrl_c_leaves_the_block_at_once():
+    """The calls would take an hour; the test has a minute."""
+    with pytest.raises(KeyboardInterrupt), fastmp.ProcessPoolExecutor(2) as executor:  # noqa: PT012
+        futures = [executor.submit(time.sleep, 3600) for _ in range(10)]
+        workers = list(executor._processes.values())
+        raise KeyboardInterrupt
+    assert all(future.done() for future in futures)
+    assert [worker.exitcode for worker in workers] == [-signal.SIGTERM] * 2

@@ -456,8 +456,16 @@ class ProcessPoolExecutor(Executor):
                 _finish(self)
             else:
                 _finish_in_background(self)
+        elif crew is not None and wait and not self._manager.is_mine():
+            self._manager.join()  # somebody else is ending the workers
         self._executor_manager_thread = self._executor_manager_thread_wakeup = None
         self._call_queue = self._processes = None
+
+    def __exit__(self, exc_type: type[BaseException] | None, *exc: Any) -> None:
+        """Shut down and wait; on Ctrl-C do not wait for the calls, but end the workers."""
+        if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
+            self.terminate_workers()
+        self.shutdown()
 
     def terminate_workers(self) -> None:
         """Terminate the workers at once, as `Process.terminate` does, and shut down; the pending calls fail."""
