@@ -128,6 +128,7 @@ take_result(struct fmp_crew *crew, struct fmp_message *m)
     }
     PyObject *value = fmp_message_decode(crew->results.space, m);
     fmp_crew_answered(crew);
+    crew->answered++;
     if (value == NULL) {
         kind = FMP_RESULT_ERROR;
         value = bad_result(crew);

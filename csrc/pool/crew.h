@@ -36,6 +36,7 @@ struct fmp_crew {
     uint32_t *job_generations, *free_jobs;
     uint32_t job_room, free_count, job_count;
     uint64_t submitted; /* futures, ever */
+    uint64_t answered;  /* results taken, ever */
 
     PyObject *functions; /* {callable: Function} of those that pickle by reference */
     PyObject *last_callable, *last_function;

@@ -535,6 +535,7 @@ static PyMemberDef crew_members[] = {
     {"reports", T_OBJECT, offsetof(struct fmp_crew, reports), READONLY, "What workers that could not begin have said."},
     {"jobs", T_UINT, offsetof(struct fmp_crew, job_count), READONLY, "How many calls are not done."},
     {"submitted", T_ULONGLONG, offsetof(struct fmp_crew, submitted), READONLY, "How many futures there ever were."},
+    {"answered", T_ULONGLONG, offsetof(struct fmp_crew, answered), READONLY, "How many results were ever taken."},
     {"pumps", T_ULONGLONG, offsetof(struct fmp_crew, pumps), READONLY, "How often results were taken."},
     {"in_flight", T_UINT, offsetof(struct fmp_crew, in_flight), READONLY, "How many tasks are sent and not answered."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(struct fmp_crew, weakrefs), READONLY, NULL},

@@ -315,7 +315,7 @@ class ProcessPoolExecutor(Executor):
     def _grow(self, crew: _core.Crew) -> None:
         """A call is about to be submitted: one more worker, unless one is idle."""
         crew.pump()
-        if crew.in_flight >= self._wanted or crew.backlog:
+        if crew.submitted - crew.answered >= self._wanted:
             self._wanted += 1
             self._may_grow = self._wanted < self._max_workers
             self._adjust_process_count()
