@@ -1,7 +1,7 @@
 """`make notebook`: the tutorial in a real Jupyter kernel, on the standard library and on fastmp, times side by side.
 
-Makes .venv/notebook, builds and installs fastmp there, and executes examples/tour.ipynb; and the user's own notebook,
-where the folder `shared` lies beside the project.
+Makes .venv/notebook, builds and installs fastmp there, and executes the notebooks of examples/; and the user's own
+notebook, where the folder `shared` lies beside the project.
 """
 
 import subprocess
@@ -11,7 +11,8 @@ from pathlib import Path
 from environments import ROOT, environment, install_project
 
 WHOSE = "import multiprocessing\nprint(multiprocessing.Process.__module__)"
-NOTEBOOKS = (ROOT / "examples" / "tour.ipynb", ROOT.parent / "shared" / "notebook" / "tutorial.ipynb")
+EXAMPLES = ("tour.ipynb", "native.ipynb")
+NOTEBOOKS = (*(ROOT / "examples" / name for name in EXAMPLES), ROOT.parent / "shared" / "notebook" / "tutorial.ipynb")
 
 
 def main() -> int:
