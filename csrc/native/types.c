@@ -70,7 +70,7 @@ fmp_native_type_free(ffi_type *type)
         }
     }
     free(type->elements);
-    free(type);
+    free(type); /* NOLINT(clang-analyzer-unix.Malloc): libffi's own types are no structures */
 }
 
 static int

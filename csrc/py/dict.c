@@ -124,30 +124,37 @@ value_of(const struct copied *c)
     return fmp_wire_decode(c->value, c->value_bytes, NULL);
 }
 
+/* The same, where the key's bytes are known. */
+static int
+fetch_bytes(PyObject *op, const struct fmp_key_bytes *k, bool remove, struct copied *c)
+{
+    struct fmp_dict d;
+    if (enter(as_dict(op), &d) < 0) {
+        return -1;
+    }
+    struct fmp_dict_key wanted = fmp_dict_key_of(k->data, (uint32_t)k->bytes);
+    const struct fmp_dict_record *r = fmp_dict_find(&d, &wanted);
+    int rc = r != NULL ? copy_record(c, r) : 0;
+    if (r != NULL && rc == 0 && remove) {
+        (void)fmp_dict_remove(&d, &wanted);
+    }
+    leave(&d);
+    if (rc < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return r != NULL;
+}
+
 /* What was found: 1 and a copy, 0, or -1 with an exception set. With `remove` it is gone then. */
 static int
 fetch(PyObject *op, PyObject *key, bool remove, struct copied *c)
 {
     struct fmp_key_bytes k;
-    struct fmp_dict d;
-    int rc = fmp_key_encode(&k, key);
-    if (rc == 0 && (rc = enter(as_dict(op), &d)) == 0) {
-        struct fmp_dict_key wanted = fmp_dict_key_of(k.data, (uint32_t)k.bytes);
-        const struct fmp_dict_record *r = fmp_dict_find(&d, &wanted);
-        rc = r != NULL ? copy_record(c, r) : 0;
-        if (r != NULL && rc == 0) {
-            rc = 1;
-            if (remove) {
-                (void)fmp_dict_remove(&d, &wanted);
-            }
-        }
-        leave(&d);
-        if (rc < 0) {
-            PyErr_NoMemory();
-        }
-    }
+    c->key = NULL;
+    int rc = fmp_key_encode(&k, key) < 0 ? -1 : fetch_bytes(op, &k, remove, c);
     fmp_key_release(&k);
-    return rc < 0 ? -1 : rc;
+    return rc;
 }
 
 /* ---- entries into the table ---- */

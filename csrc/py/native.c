@@ -320,7 +320,7 @@ region_offset(PyObject *module, PyObject *args)
     }
     const char *at = (const char *)(uintptr_t)address;
     struct fmp_space *space = fmp_space_around(at, bytes);
-    if (space == NULL) {
+    if (space == NULL || space != fmp_space_if_any()) { /* the workers have the default one for certain */
         Py_RETURN_NONE;
     }
     return PyLong_FromUnsignedLongLong(fmp_off_of(&space->region, at));

@@ -232,6 +232,12 @@ def test_zlib_by_blocks(pool: Any) -> None:
         assert list(pool.map_native(crc32, 0, shared, block=True, chunksize=4096)) == wanted
 
 
+def test_every_start_method(library: Any, method: str) -> None:
+    add = function(library, "add_ints", ctypes.c_int32, ctypes.c_int32, ctypes.c_int32)
+    with fastmp.get_context(method).Pool(2) as pool:
+        assert list(pool.map_native(add, RawArray("i", range(100)), 7)) == list(range(7, 107))
+
+
 # ---- types ----
 
 SIMPLE = [
