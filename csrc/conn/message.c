@@ -4,12 +4,29 @@
 #include <string.h>
 
 #include "base/fault.h"
+#include "heap/parcels.h"
 #include "pyrt/wait.h"
 
 /* How the record's inline bytes look when the message is in a block. */
 struct in_block {
     uint64_t bytes;
+    uint64_t parcels;
 };
+
+static_assert(FMP_MESSAGE_HEAD_MAX + sizeof(struct in_block) <= FMP_RING_INLINE_BYTES, "it lies in the cell");
+
+/* Where the parcels' offsets lie in the block of a message. */
+static uint64_t
+table_at(uint64_t bytes)
+{
+    return (bytes + sizeof(fmp_off) - 1) & ~(sizeof(fmp_off) - 1);
+}
+
+static fmp_off *
+table_of(const struct fmp_space *space, fmp_off block, uint64_t bytes)
+{
+    return fmp_at(&space->region, block + table_at(bytes));
+}
 
 /* The record of a killed process: what it had taken and not yet made its own is given back. What it owned is found by
  * fmp_heap_reclaim, and a claimed cell's record is not believed: it may be half-written, or the one of the lap before.
@@ -52,53 +69,104 @@ block_for(struct fmp_space *space, uint64_t bytes)
     return off;
 }
 
-/* Room for `bytes` in `m`: where to write them, or NULL with an exception set. */
-static void *
-make_room(struct fmp_space *space, struct fmp_message *m, uint32_t tag, uint64_t bytes)
+/* A block with what `w` has encoded, and with the table of `parcels` that are still the writer's. 0 with an exception.
+ */
+static fmp_off
+block_with(struct fmp_space *space, struct fmp_wire_writer *w, size_t bytes, size_t parcels)
 {
-    m->tag = tag;
-    m->bytes = bytes;
-    m->block = 0;
-    if (bytes <= FMP_RING_INLINE_BYTES - FMP_MESSAGE_HEAD_MAX) {
-        return m->data;
+    fmp_off block = block_for(space, table_at(bytes) + parcels * sizeof(fmp_off));
+    if (block != 0) {
+        fmp_wire_copy(w, fmp_at(&space->region, block));
+        fmp_wire_copy_parcels(w, table_of(space, block, bytes));
     }
-    m->block = block_for(space, bytes);
-    return m->block != 0 ? fmp_at(&space->region, m->block) : NULL;
+    return block;
 }
 
 int
 fmp_message_prepare(struct fmp_space *space, struct fmp_message *m, uint32_t tag, struct fmp_wire_writer *w)
 {
-    void *dst = make_room(space, m, tag, fmp_wire_size(w));
-    if (dst != NULL) {
-        fmp_wire_copy(w, dst);
+    bool failed = false;
+    m->tag = tag;
+    m->bytes = fmp_wire_size(w);
+    m->parcels = fmp_wire_parcels(w, space);
+    m->block = 0;
+    if (m->bytes <= FMP_RING_INLINE_BYTES - FMP_MESSAGE_HEAD_MAX && m->parcels == 0) {
+        fmp_wire_copy(w, m->data);
+    } else {
+        m->block = block_with(space, w, m->bytes, m->parcels);
+        failed = m->block == 0;
+    }
+    if (!failed) {
+        fmp_wire_let_go(w);
     }
     fmp_wire_reset(w);
-    return dst != NULL ? 0 : -1;
+    return failed ? -1 : 0;
 }
 
 int
 fmp_message_prepare_bytes(struct fmp_space *space, struct fmp_message *m, uint32_t tag, const void *data, size_t n)
 {
-    void *dst = make_room(space, m, tag, n);
-    if (dst == NULL) {
-        return -1;
+    m->tag = tag;
+    m->bytes = n;
+    m->parcels = 0;
+    m->block = 0;
+    if (n > FMP_RING_INLINE_BYTES - FMP_MESSAGE_HEAD_MAX) {
+        m->block = block_for(space, n);
+        if (m->block == 0) {
+            return -1;
+        }
     }
-    memcpy(dst, data, n);
+    memcpy(m->block != 0 ? fmp_at(&space->region, m->block) : m->data, data, n);
     return 0;
 }
 
-/* Names the block in the claimed cell and hands it over. 0 or -errno; then the cell has been given back. */
+/* The parcels go with the cell. 0 or -errno; then none does. */
 static int
-push_block(struct fmp_channel *ch, struct fmp_ring_ticket *t, fmp_off block, uint64_t bytes)
+send_parcels(struct fmp_channel *ch, const fmp_off *table, uint64_t count, uint64_t position)
+{
+    struct fmp_heap *heap = ch->space->heap;
+    for (uint64_t i = 0; i < count; i++) {
+        int rc = fmp_parcel_send(heap, table[i], ch->ring_off, position);
+        while (rc != 0 && i > 0) {
+            (void)fmp_parcel_receive(heap, table[--i], ch->ring_off, position);
+        }
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static int
+send_with_parcels(struct fmp_channel *ch, fmp_off block, uint64_t bytes, uint64_t parcels, uint64_t position)
+{
+    if (FMP_LIKELY(parcels == 0)) {
+        return fmp_heap_send(ch->space->heap, block, ch->ring_off, position);
+    }
+    const fmp_off *table = table_of(ch->space, block, bytes);
+    int rc = send_parcels(ch, table, parcels, position);
+    if (rc == 0) {
+        FMP_FAULT("message:parcels-sent");
+        rc = fmp_heap_send(ch->space->heap, block, ch->ring_off, position);
+        for (uint64_t i = 0; rc != 0 && i < parcels; i++) {
+            (void)fmp_parcel_receive(ch->space->heap, table[i], ch->ring_off, position);
+        }
+    }
+    return rc;
+}
+
+/* Names the block in the claimed cell and hands it over, with its parcels. 0 or -errno; then the cell has been given
+ * back. */
+static int
+push_block(struct fmp_channel *ch, struct fmp_ring_ticket *t, fmp_off block, uint64_t bytes, uint64_t parcels)
 {
     struct fmp_record *record = &t->cell->record;
-    struct in_block in_block = {.bytes = bytes};
+    struct in_block in_block = {.bytes = bytes, .parcels = parcels};
     record->block = block;
     record->bytes = ch->head_bytes + (uint32_t)sizeof in_block;
     memcpy(record->data + ch->head_bytes, &in_block, sizeof in_block);
     FMP_FAULT("message:before-send");
-    int rc = fmp_heap_send(ch->space->heap, block, ch->ring_off, t->position);
+    int rc = send_with_parcels(ch, block, bytes, parcels, t->position);
     if (rc != 0) {
         fmp_ring_cancel_push(&ch->ring, t);
         return rc;
@@ -131,7 +199,7 @@ fmp_message_push(struct fmp_channel *ch, const struct fmp_message *m)
         return rc;
     }
     if (m->block != 0) {
-        return push_block(ch, &t, m->block, m->bytes);
+        return push_block(ch, &t, m->block, m->bytes, m->parcels);
     }
     t.cell->record.block = 0;
     t.cell->record.bytes = ch->head_bytes + (uint32_t)m->bytes;
@@ -156,22 +224,23 @@ send_inline(struct fmp_channel *ch, uint32_t tag, const void *head, struct fmp_w
 }
 
 static int
-send_block(struct fmp_channel *ch, uint32_t tag, const void *head, struct fmp_wire_writer *w, size_t bytes)
+send_block(struct fmp_channel *ch, uint32_t tag, const void *head, struct fmp_wire_writer *w, size_t bytes,
+           size_t parcels)
 {
     if (!fmp_ring_may_push(&ch->ring)) {
         return -EAGAIN; /* before the copy, not after it */
     }
-    fmp_off block = block_for(ch->space, bytes);
+    fmp_off block = block_with(ch->space, w, bytes, parcels);
     if (block == 0) {
         return -1;
     }
-    fmp_wire_copy(w, fmp_at(&ch->space->region, block));
     struct fmp_ring_ticket t;
     int rc = begin(ch, &t, tag, head);
     if (rc == 0) {
-        rc = push_block(ch, &t, block, bytes);
+        rc = push_block(ch, &t, block, bytes, parcels);
     }
     if (rc == 0) {
+        fmp_wire_let_go(w);
         fmp_wire_reset(w);
         return 0;
     }
@@ -187,8 +256,40 @@ int
 fmp_message_send(struct fmp_channel *ch, uint32_t tag, const void *head, struct fmp_wire_writer *w)
 {
     size_t bytes = fmp_wire_size(w);
-    bool fits = bytes <= FMP_RING_INLINE_BYTES - ch->head_bytes;
-    return FMP_LIKELY(fits) ? send_inline(ch, tag, head, w, bytes) : send_block(ch, tag, head, w, bytes);
+    size_t parcels = fmp_wire_parcels(w, ch->space);
+    bool fits = bytes <= FMP_RING_INLINE_BYTES - ch->head_bytes && parcels == 0;
+    return FMP_LIKELY(fits) ? send_inline(ch, tag, head, w, bytes) : send_block(ch, tag, head, w, bytes, parcels);
+}
+
+/* Is there room in the block for what the record says that it holds? */
+static bool
+is_whole(const struct fmp_channel *ch, fmp_off block, const struct in_block *in_block)
+{
+    uint64_t usable = fmp_heap_usable(ch->space->heap, block);
+    return in_block->bytes <= usable &&
+           (in_block->parcels == 0 || (table_at(in_block->bytes) <= usable &&
+                                       in_block->parcels <= (usable - table_at(in_block->bytes)) / sizeof(fmp_off)));
+}
+
+static void
+free_parcels(struct fmp_space *space, const fmp_off *table, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        fmp_parcel_free(space->heap, table[i]);
+    }
+}
+
+/* 0, or -EBADMSG if one of them does not belong to this cell; then those before it are freed. */
+static int
+receive_parcels(struct fmp_channel *ch, const fmp_off *table, uint64_t count, uint64_t position)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        if (fmp_parcel_receive(ch->space->heap, table[i], ch->ring_off, position) != 0) {
+            free_parcels(ch->space, table, i);
+            return -EBADMSG;
+        }
+    }
+    return 0;
 }
 
 /* Makes the record's block ours, checking what the sender wrote. */
@@ -205,11 +306,14 @@ receive_block(struct fmp_channel *ch, struct fmp_message *m, const struct fmp_ri
     if (fmp_heap_receive(ch->space->heap, block, ch->ring_off, t->position) != 0) {
         return -EBADMSG;
     }
-    if (in_block.bytes > fmp_heap_usable(ch->space->heap, block)) {
+    FMP_FAULT("message:block-received");
+    if (!is_whole(ch, block, &in_block) ||
+        receive_parcels(ch, table_of(ch->space, block, in_block.bytes), in_block.parcels, t->position) != 0) {
         fmp_heap_free(ch->space->heap, block);
         return -EBADMSG;
     }
     m->bytes = in_block.bytes;
+    m->parcels = in_block.parcels;
     m->block = block;
     return 0;
 }
@@ -225,6 +329,7 @@ fmp_message_pop(struct fmp_channel *ch, struct fmp_message *m)
     const struct fmp_record *record = &t.cell->record;
     uint32_t bytes = record->bytes; /* read once: it is another process's memory */
     m->tag = record->tag;
+    m->parcels = 0;
     m->block = 0;
     if (bytes < ch->head_bytes || bytes > FMP_RING_INLINE_BYTES) {
         rc = -EBADMSG;
@@ -244,11 +349,33 @@ fmp_message_pop(struct fmp_channel *ch, struct fmp_message *m)
     return rc;
 }
 
+/* The parcels outlive the block, which may be gone, or in use by the objects in the message, when it is decoded. */
+static PyObject *
+decode_with_parcels(struct fmp_space *space, struct fmp_message *m)
+{
+    uint64_t count = m->parcels, bytes = count * sizeof(fmp_off);
+    fmp_off *table = PyMem_Malloc(bytes);
+    if (table == NULL) {
+        fmp_message_discard(space, m);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    memcpy(table, table_of(space, m->block, m->bytes), bytes);
+    m->parcels = 0;
+    PyObject *obj = fmp_message_decode(space, m);
+    free_parcels(space, table, count);
+    PyMem_Free(table);
+    return obj;
+}
+
 PyObject *
 fmp_message_decode(struct fmp_space *space, struct fmp_message *m)
 {
     if (FMP_LIKELY(m->block == 0)) {
         return fmp_wire_decode(m->data, m->bytes, NULL);
+    }
+    if (FMP_UNLIKELY(m->parcels != 0)) {
+        return decode_with_parcels(space, m);
     }
     fmp_off block = m->block;
     m->block = 0;
@@ -259,7 +386,9 @@ void
 fmp_message_discard(struct fmp_space *space, struct fmp_message *m)
 {
     if (m->block != 0) {
+        free_parcels(space, table_of(space, m->block, m->bytes), m->parcels);
         fmp_heap_free(space->heap, m->block);
+        m->parcels = 0;
         m->block = 0;
     }
 }

@@ -3,9 +3,10 @@
  *
  * A message of at most FMP_RING_INLINE_BYTES lies in the cell; a larger one in a heap block that the cell names and
  * that changes hands with it (OWNED -> TRANSIT -> OWNED). The block is filled before a cell is claimed, so that nobody
- * waits for a copy. The ring must be at the start of a heap block of its own (FMP_BLOCK_RING): reclamation looks there
- * for blocks in transit. All functions need the GIL and never block; to wait, use fmp_py_await on the ring's event
- * counts.
+ * waits for a copy. What a message refers to (heap/parcels.h) goes the same way, each parcel like the block, at the
+ * same position; a message with references always has a block, in which the table of its parcels lies behind the wire
+ * message. The ring must be at the start of a heap block of its own (FMP_BLOCK_RING): reclamation looks there for
+ * blocks in transit. All functions need the GIL and never block; to wait, use fmp_py_await on the ring's event counts.
  */
 #ifndef FMP_CONN_MESSAGE_H
 #define FMP_CONN_MESSAGE_H
@@ -28,9 +29,10 @@ struct fmp_channel {
 
 /* A message outside a ring: prepared and not yet sent, or taken out and not yet decoded. */
 struct fmp_message {
-    uint32_t tag;   /* the caller's, travels along */
-    uint64_t bytes; /* of the wire message */
-    fmp_off block;  /* where it is, or 0: in `data` */
+    uint32_t tag;     /* the caller's, travels along */
+    uint64_t bytes;   /* of the wire message */
+    fmp_off block;    /* where it is, or 0: in `data` */
+    uint64_t parcels; /* how many lie in the table behind it; only with a block */
     unsigned char head[FMP_MESSAGE_HEAD_MAX] FMP_ALIGNED;
     unsigned char data[FMP_RING_INLINE_BYTES];
 };
@@ -57,7 +59,7 @@ fmp_message_data(const struct fmp_space *space, const struct fmp_message *m)
 }
 /* Decodes a message taken out and lets go of it; out-of-band buffers become views on its block. */
 PyObject *fmp_message_decode(struct fmp_space *space, struct fmp_message *m);
-/* Gives the block of a message back that is not sent, or not decoded. */
+/* Gives the block of a message back that is not sent, or not decoded, and its parcels. */
 void fmp_message_discard(struct fmp_space *space, struct fmp_message *m);
 
 #endif

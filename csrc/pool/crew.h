@@ -83,14 +83,17 @@ fmp_crew_answered(struct fmp_crew *crew)
 void fmp_crew_poke(struct fmp_crew *crew);
 int fmp_crew_ask_for_helper(struct fmp_crew *crew);
 
-/* function.c: the Function object of a callable, borrowed from the cache or the job. NULL with what pickle raised. */
+/* function.c: a callable that was sent. */
 struct fmp_function {
     PyObject_HEAD
     struct fmp_handle handle;
     uint32_t id;
 };
 extern PyTypeObject *fmp_function_type;
-struct fmp_function *fmp_crew_function(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable);
+/* Sends the callable of a job, and names it in the head of the job's tasks. 0, or -1 with what pickle raised. */
+int fmp_crew_function(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, struct fmp_task_head *head);
+/* What a task of this job is to say: the payload, or (callable, payload). A new reference. */
+PyObject *fmp_job_payload(const struct fmp_job *job, PyObject *payload);
 /* The worker's side: decodes the function in the block at `off`. */
 PyObject *fmp_function_load(struct fmp_space *space, fmp_off off);
 

@@ -165,6 +165,15 @@ put_first(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, c
     return 0;
 }
 
+static int
+encode(struct fmp_wire_writer *w, const struct fmp_job *job, PyObject *payload)
+{
+    PyObject *message = fmp_job_payload(job, payload);
+    int rc = message != NULL ? fmp_wire_encode(w, message) : -1;
+    Py_XDECREF(message);
+    return rc;
+}
+
 /* Sends one task: 0; -1 if it could not be pickled or sent, and then the job has been told; -EAGAIN if it is kept,
  * because there is no room. That may be although few tasks are on their way: a worker that is stopped just when it has
  * taken a task holds its cell, and the others may go once round the ring meanwhile. Its result, or its end, makes
@@ -175,7 +184,7 @@ send_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, s
 {
     struct fmp_wire_writer *w = fmp_wire_writer_new();
     crew->in_flight++;
-    int rc = w != NULL ? fmp_wire_encode(w, payload) : -1;
+    int rc = w != NULL ? encode(w, job, payload) : -1;
     if (rc == 0) {
         take_claim(crew, job, head);
         rc = fmp_message_send(&crew->tasks, kind, head, w);
@@ -204,7 +213,7 @@ keep_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, c
     if (w == NULL) {
         return -1;
     }
-    struct fmp_feed *feed = fmp_wire_encode(w, payload) == 0 ? feed_encoded(crew, job, kind, head, w) : NULL;
+    struct fmp_feed *feed = encode(w, job, payload) == 0 ? feed_encoded(crew, job, kind, head, w) : NULL;
     fmp_wire_writer_free(w);
     if (feed == NULL) {
         fail(crew, head);
@@ -221,13 +230,7 @@ begin_job(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, struct
     if (head->job == 0) {
         return -1;
     }
-    struct fmp_function *f = fmp_crew_function(crew, job, callable);
-    if (f == NULL) {
-        return 1; /* the exception is for the job */
-    }
-    head->function = f->handle.off;
-    head->function_id = f->id;
-    return 0;
+    return fmp_crew_function(crew, job, callable, head) < 0 ? 1 : 0; /* 1: the exception is for the job */
 }
 
 int

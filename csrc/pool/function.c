@@ -3,7 +3,9 @@
  * loads it when it meets the number for the first time. Called by: feed.c, worker.c.
  *
  * Functions and classes that pickle by reference are remembered for the life of the pool; any other callable (a
- * partial, a bound method) may change between two calls, so it is pickled anew for each job.
+ * partial, a bound method) may change between two calls, so it is pickled anew for each job. One that refers to shared
+ * objects (a partial with a lock in it) goes with each task instead: a message's references are opened by its receiver,
+ * and end with it, while a function's block is read by all workers at any time.
  */
 #include "pool/crew.h"
 
@@ -14,6 +16,7 @@ struct function_shm {
     FMP_ALIGNED uint64_t bytes;
 };
 
+/* NULL without an exception: the callable refers to shared objects. */
 static struct fmp_function *
 function_new(struct fmp_crew *crew, PyObject *callable)
 {
@@ -22,7 +25,7 @@ function_new(struct fmp_crew *crew, PyObject *callable)
         return NULL;
     }
     struct fmp_function *f = NULL;
-    if (fmp_wire_encode(w, callable) == 0) {
+    if (fmp_wire_encode(w, callable) == 0 && !fmp_wire_has_references(w)) {
         f = (struct fmp_function *)fmp_function_type->tp_alloc(fmp_function_type, 0);
     }
     size_t bytes = f != NULL ? fmp_wire_size(w) : 0;
@@ -52,10 +55,7 @@ remembered(struct fmp_crew *crew, PyObject *callable)
 {
     PyObject *f = PyDict_GetItemWithError(crew->functions, callable);
     if (f == NULL) {
-        if (PyErr_Occurred()) {
-            return NULL;
-        }
-        f = (PyObject *)function_new(crew, callable);
+        f = !PyErr_Occurred() ? (PyObject *)function_new(crew, callable) : NULL;
         if (f == NULL || PyDict_SetItem(crew->functions, callable, f) < 0) {
             Py_XDECREF(f);
             return NULL;
@@ -67,8 +67,9 @@ remembered(struct fmp_crew *crew, PyObject *callable)
     return (struct fmp_function *)f;
 }
 
-struct fmp_function *
-fmp_crew_function(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable)
+/* Borrowed from the cache or the job. NULL, with an exception or not, as function_new. */
+static struct fmp_function *
+function_of(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable)
 {
     if (callable == crew->last_callable) {
         return (struct fmp_function *)crew->last_function;
@@ -79,6 +80,29 @@ fmp_crew_function(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable
     struct fmp_function *f = function_new(crew, callable);
     Py_XSETREF(job->function, (PyObject *)f);
     return f;
+}
+
+int
+fmp_crew_function(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, struct fmp_task_head *head)
+{
+    struct fmp_function *f = function_of(crew, job, callable);
+    if (f != NULL) {
+        head->function = f->handle.off;
+        head->function_id = f->id;
+    } else if (!PyErr_Occurred()) {
+        job->is_carried = true;
+        Py_XSETREF(job->function, Py_NewRef(callable));
+    }
+    return f != NULL || job->is_carried ? 0 : -1;
+}
+
+PyObject *
+fmp_job_payload(const struct fmp_job *job, PyObject *payload)
+{
+    if (FMP_LIKELY(!job->is_carried)) {
+        return Py_NewRef(payload);
+    }
+    return PyTuple_Pack(2, job->function != NULL ? job->function : Py_None, payload); /* None: the job has ended */
 }
 
 PyObject *

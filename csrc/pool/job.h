@@ -24,16 +24,17 @@ struct fmp_job {
     uint64_t id;           /* in the crew's table */
     uint8_t kind;
     bool done, success;
-    bool deferred;  /* has callbacks: the crew's helper thread finishes it in Python */
-    bool begun;     /* FUTURE: cannot be cancelled any more, though no worker may be at it yet */
-    bool ordered;   /* STREAM: in order */
-    uint32_t claim; /* FUTURE: as in the task head, while the task is on its way */
+    bool deferred;   /* has callbacks: the crew's helper thread finishes it in Python */
+    bool begun;      /* FUTURE: cannot be cancelled any more, though no worker may be at it yet */
+    bool ordered;    /* STREAM: in order */
+    bool is_carried; /* the callable goes with each task */
+    uint32_t claim;  /* FUTURE: as in the task head, while the task is on its way */
     Py_ssize_t chunksize;
     Py_ssize_t length;  /* results in all; STREAM: -1 until the input has ended */
     Py_ssize_t arrived; /* results in so far; MAP counts chunks */
     Py_ssize_t next;    /* STREAM: the next to hand out */
     PyObject *value;    /* result or exception; MAP: the list; STREAM: {index: (success, value)} */
-    PyObject *function; /* keeps the function's block while tasks name it */
+    PyObject *function; /* keeps the function's block while tasks name it; or the callable itself, see is_carried */
     PyObject *owner;    /* the pool, kept while results are to come */
     PyObject *weakrefs;
 };

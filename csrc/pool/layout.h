@@ -31,7 +31,7 @@ enum fmp_result_kind { FMP_RESULT_VALUE, FMP_RESULT_ERROR, FMP_RESULT_CANCELLED 
 
 struct fmp_task_head {
     uint64_t job;         /* which job the task belongs to */
-    uint64_t function;    /* offset of the function's block */
+    uint64_t function;    /* offset of the function's block; 0: the payload is (function, payload) */
     uint32_t index;       /* which chunk of the job */
     uint32_t function_id; /* never used twice in a pool, so a worker may remember the function */
     uint32_t claim;       /* 1 + index into `claims`, or 0: cannot be cancelled */

@@ -161,13 +161,30 @@ is_cancelled(struct worker *me, uint32_t claim)
     return !fmp_cas_relaxed(&me->crew->shm->claims[claim - 1], &pending, FMP_CLAIM_RUNNING);
 }
 
-/* What it takes to run a task: the payload (a new reference) and the function (borrowed). NULL if they cannot be
- * unpickled. */
+/* A task that brings its function along. */
+static PyObject *
+unpack_pair(PyObject *pair, PyObject **f)
+{
+    PyObject *payload = NULL;
+    if (PyTuple_CheckExact(pair) && PyTuple_GET_SIZE(pair) == 2) {
+        *f = Py_NewRef(PyTuple_GET_ITEM(pair, 0));
+        payload = Py_NewRef(PyTuple_GET_ITEM(pair, 1));
+    } else {
+        fmp_py_raise(-EBADMSG, "a damaged task");
+    }
+    Py_DECREF(pair);
+    return payload;
+}
+
+/* What it takes to run a task: the payload and the function, new references. NULL if they cannot be unpickled. */
 static PyObject *
 unpack_task(struct worker *me, struct fmp_message *m, const struct fmp_task_head *head, PyObject **f)
 {
     PyObject *payload = fmp_message_decode(me->crew->tasks.space, m);
-    *f = payload != NULL ? function_of(me, head) : NULL;
+    if (payload == NULL || FMP_UNLIKELY(head->function == 0)) {
+        return payload != NULL ? unpack_pair(payload, f) : NULL;
+    }
+    *f = Py_XNewRef(function_of(me, head));
     if (*f == NULL) {
         Py_CLEAR(payload);
     }
@@ -177,7 +194,6 @@ unpack_task(struct worker *me, struct fmp_message *m, const struct fmp_task_head
 static PyObject *
 run_task(uint32_t kind, PyObject *payload, PyObject *f)
 {
-    Py_INCREF(f);
     PyObject *result = call(f, kind, payload);
     Py_DECREF(f);
     Py_DECREF(payload);

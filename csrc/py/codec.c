@@ -15,6 +15,7 @@ codec_encode(PyObject *module, PyObject *obj)
         data = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)fmp_wire_size(w));
         if (data != NULL) {
             fmp_wire_copy(w, PyBytes_AS_STRING(data));
+            fmp_wire_let_go(w); /* a message by bytes: what it refers to is lent */
         }
     }
     fmp_wire_writer_free(w);

@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "pyrt/carrier.h"
 #include "wire/format.h"
 #include "wire/seen.h"
 #include "wire/wire.h"
@@ -45,7 +46,8 @@ struct fmp_wire_writer {
     struct fmp_wire_segments buffers; /* out-of-band buffers, while the pickle before them is being written */
     struct fmp_seen seen;
     struct fmp_wire_pickler pickle;
-    bool busy; /* from encode to reset */
+    struct fmp_carrier carrier; /* the references in the message */
+    bool busy;                  /* from encode to reset */
     unsigned char scratch[FMP_WIRE_SCRATCH];
 };
 

@@ -194,7 +194,9 @@ dump(struct fmp_wire_writer *w, PyObject *obj)
 {
     struct sink *sink = (struct sink *)w->pickle.sink;
     sink->writer = w;
+    struct fmp_carrier *before = fmp_carrier_enter(&w->carrier);
     PyObject *done = PyObject_CallOneArg(w->pickle.dump, obj);
+    (void)fmp_carrier_enter(before);
     sink->writer = NULL;
     PyObject *cleared = done ? PyObject_CallNoArgs(w->pickle.clear_memo) : NULL;
     Py_XDECREF(done);

@@ -26,6 +26,12 @@ int fmp_wire_encode(struct fmp_wire_writer *w, PyObject *obj);
  * ring cell's inline bytes). */
 size_t fmp_wire_size(const struct fmp_wire_writer *w);
 void fmp_wire_copy(const struct fmp_wire_writer *w, void *dst);
+/* The references in the message (heap/parcels.h) that go through `space`: how many, and where they are. They end with
+ * the reset, unless let go of before: as the message's that was sent, or as loans. */
+bool fmp_wire_has_references(const struct fmp_wire_writer *w);
+size_t fmp_wire_parcels(struct fmp_wire_writer *w, const struct fmp_space *space);
+void fmp_wire_copy_parcels(const struct fmp_wire_writer *w, fmp_off *dst);
+void fmp_wire_let_go(struct fmp_wire_writer *w);
 /* Drops what the message held; call after the copy or instead of it. */
 void fmp_wire_reset(struct fmp_wire_writer *w);
 

@@ -37,6 +37,7 @@ fmp_wire_writer_free(struct fmp_wire_writer *w)
         return;
     }
     fmp_wire_forget_pickler(w);
+    fmp_carrier_close(&w->carrier);
     if (w->start != w->scratch) {
         PyMem_Free(w->start);
     }
@@ -116,6 +117,9 @@ fmp_writer_clear(struct fmp_wire_writer *w)
         release_segments(&w->segments);
         release_segments(&w->buffers);
     }
+    if (FMP_UNLIKELY(w->carrier.count != 0)) {
+        fmp_carrier_drop(&w->carrier);
+    }
     w->segment_bytes = 0;
     w->next = w->start;
     if (w->seen.count != 0) {
@@ -134,6 +138,32 @@ fmp_wire_reset(struct fmp_wire_writer *w)
         fmp_wire_forget_pickler(w); /* its memo has grown as well */
     }
     w->busy = false;
+}
+
+bool
+fmp_wire_has_references(const struct fmp_wire_writer *w)
+{
+    return w->carrier.count != 0;
+}
+
+size_t
+fmp_wire_parcels(struct fmp_wire_writer *w, const struct fmp_space *space)
+{
+    return FMP_LIKELY(w->carrier.count == 0) ? 0 : fmp_carrier_settle(&w->carrier, space);
+}
+
+void
+fmp_wire_copy_parcels(const struct fmp_wire_writer *w, fmp_off *dst)
+{
+    for (size_t i = 0; i < w->carrier.count; i++) {
+        dst[i] = w->carrier.list[i].parcel;
+    }
+}
+
+void
+fmp_wire_let_go(struct fmp_wire_writer *w)
+{
+    fmp_carrier_forget(&w->carrier);
 }
 
 size_t
