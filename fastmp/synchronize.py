@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable
 from multiprocessing import synchronize as _standard
 from multiprocessing import util  # noqa: F401  its exit function must be older than the user's, as there
-from multiprocessing.context import assert_spawning
 from multiprocessing.process import current_process
 from typing import Any
 
@@ -42,16 +41,9 @@ class Barrier(_core.Barrier, threading.Barrier):
 
 
 def _reduce(shared: Any) -> tuple[Any, ...]:
-    """Pickling: for a child that is being started the object's place, and what this process has beside it."""
-    travel = shared._travel()
-    if travel is not None:
-        base = next(kind for kind in _KINDS if isinstance(shared, kind))
-        return _rebuild, (base, type(shared), travel, _arguments(shared)), shared.__getstate__()
-    assert_spawning(shared)
-    raise RuntimeError(
-        "A SemLock created in a fork context is being shared with a process in a spawn context. This is not supported. "
-        "Please use the same context to create multiprocessing objects and Process."
-    )
+    """Pickling: the object's place, and what this process has beside it."""
+    base = next(kind for kind in _KINDS if isinstance(shared, kind))
+    return _rebuild, (base, type(shared), shared._travel(), _arguments(shared)), shared.__getstate__()
 
 
 def _arguments(shared: Any) -> tuple[Any, ...] | None:

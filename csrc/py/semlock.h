@@ -68,10 +68,11 @@ PyObject *fmp_py_cold(const char *name, PyObject *self);
 PyObject *fmp_py_cold_repr(PyObject *self);
 PyObject *fmp_py_cold_reduce(PyObject *self, PyObject *unused);
 PyObject *fmp_py_semlock_travel(PyObject *self, PyObject *unused);
-#define FMP_PY_REDUCE                                                                                      \
-    {"__reduce__", fmp_py_cold_reduce, METH_NOARGS, "Pickles only for a process that is being started."},  \
-    {                                                                                                      \
-        "_travel", fmp_py_semlock_travel, METH_NOARGS, "A travel record, or None if it cannot travel now." \
+#define FMP_PY_REDUCE                                                                                  \
+    {"__reduce__", fmp_py_cold_reduce, METH_NOARGS,                                                    \
+     "Pickles the object's place: what is unpickled is the same object."},                             \
+    {                                                                                                  \
+        "_travel", fmp_py_semlock_travel, METH_NOARGS, "A travel record: what a pickle says about it." \
     }
 
 #endif

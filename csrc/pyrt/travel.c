@@ -5,31 +5,33 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "heap/parcels.h"
+#include "pyrt/carrier.h"
 #include "pyrt/newcomers.h"
 #include "pyrt/wait.h"
 
 int
 fmp_travel_out(struct fmp_handle *h, struct fmp_travel *t)
 {
-    if (fmp_newcomer_held_for() == 0) {
-        return FMP_TRAVEL_NO_WAY;
-    }
     int rc = fmp_space_use(h->space) != 0 ? fmp_handle_share(h) : -ECANCELED;
     if (rc != 0) {
         if (rc != -ECANCELED) {
             fmp_py_raise(rc, NULL);
         }
-        return FMP_TRAVEL_ERROR;
+        return -1;
     }
     *t = (struct fmp_travel){
         .off = h->off,
         .life = fmp_heap_life(h->space->heap, h->off),
         .pid = (int32_t)getpid(),
         .fd = h->space->region.fd,
-        .identity = fmp_newcomer_hold(h),
     };
     memcpy(t->token, fmp_region_header(&h->space->region)->token, sizeof t->token);
-    return t->identity != 0 ? FMP_TRAVEL_READY : FMP_TRAVEL_ERROR;
+    if (fmp_newcomer_held_for() == 0) {
+        return fmp_carrier_pack(h->space, h->off, &t->parcel, &t->ticket);
+    }
+    t->identity = fmp_newcomer_hold(h);
+    return t->identity != 0 ? 0 : -1;
 }
 
 /* ---- the way back ---- */
@@ -60,6 +62,28 @@ open_through_sender(const struct fmp_travel *t)
     return space;
 }
 
+/* The block that the record's parcel names becomes this process's too: `h` is a handle on it. -1 with an exception. */
+static int
+open_parcel(struct fmp_handle *h, struct fmp_space *space, const struct fmp_travel *t)
+{
+    fmp_off target;
+    bool is_loan = fmp_parcel_is_loan(space->heap, t->parcel, t->ticket);
+    if (is_loan && fmp_parcel_take(space->heap, t->parcel, t->ticket) != 0) {
+        raise_gone();
+        return -1;
+    }
+    int rc = fmp_parcel_open(space->heap, t->parcel, &target);
+    if (rc == 0) {
+        fmp_handle_open(h, space, target);
+    } else {
+        raise_gone();
+    }
+    if (is_loan) {
+        fmp_parcel_free(space->heap, t->parcel);
+    }
+    return rc == 0 ? 0 : -1;
+}
+
 int
 fmp_travel_in(struct fmp_handle *h, const struct fmp_travel *t, enum fmp_block_kind kind, uint64_t bytes)
 {
@@ -70,12 +94,18 @@ fmp_travel_in(struct fmp_handle *h, const struct fmp_travel *t, enum fmp_block_k
     if (space == NULL || fmp_space_use(space) == 0) {
         return -1;
     }
-    if (!fmp_heap_is_held(space->heap, t->off, t->life, kind, bytes)) {
-        raise_gone();
+    struct fmp_handle opened = {0};
+    if (t->parcel != 0 && open_parcel(&opened, space, t) < 0) {
         return -1;
     }
-    fmp_handle_open(h, space, t->off);
-    return 0;
+    bool is_there = fmp_heap_is_held(space->heap, t->off, t->life, kind, bytes);
+    if (is_there) {
+        fmp_handle_open(h, space, t->off);
+    } else {
+        raise_gone();
+    }
+    fmp_handle_release(&opened);
+    return is_there ? 0 : -1;
 }
 
 /* ---- as Python objects ---- */
@@ -84,14 +114,7 @@ PyObject *
 fmp_travel_pack(struct fmp_handle *h)
 {
     struct fmp_travel t;
-    switch (fmp_travel_out(h, &t)) {
-    case FMP_TRAVEL_READY:
-        return PyBytes_FromStringAndSize((const char *)&t, sizeof t);
-    case FMP_TRAVEL_NO_WAY:
-        Py_RETURN_NONE;
-    default:
-        return NULL;
-    }
+    return fmp_travel_out(h, &t) == 0 ? PyBytes_FromStringAndSize((const char *)&t, sizeof t) : NULL;
 }
 
 int

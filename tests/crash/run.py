@@ -132,8 +132,17 @@ def all_series(points: Callable[[str], bool], tally: Tally) -> Iterator[Series]:
     import pool_scenarios
     import queue_scenarios
     import sync_scenarios
+    import travel_scenarios
 
-    modules = (queue_scenarios, sync_scenarios, heap_scenarios, newcomer_scenarios, dict_scenarios, pool_scenarios)
+    modules = (
+        queue_scenarios,
+        sync_scenarios,
+        heap_scenarios,
+        travel_scenarios,
+        newcomer_scenarios,
+        dict_scenarios,
+        pool_scenarios,
+    )
     for module in modules:
         for name, scenario in module.SCENARIOS.items():
             only = getattr(module, "ONLY", {}).get(name, ("",))

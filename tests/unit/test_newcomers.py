@@ -429,12 +429,6 @@ def test_a_child_that_is_killed_before_it_enters():
     assert shared_blocks() == before - 1
 
 
-def test_pickling_for_nobody_is_refused():
-    for thing in (fastmp.Lock(), fastmp.Condition(), fastmp.Event(), fastmp.Barrier(1)):
-        with pytest.raises(RuntimeError, match="should only be shared between processes through inheritance"):
-            ForkingPickler.dumps(thing)
-
-
 def test_identities():
     for call in (_core.child_failed, lambda i: _core.child_started(i, 1), _core.hold_for):
         with pytest.raises(ValueError, match="no child to come"):
