@@ -30,10 +30,7 @@ class SharedDict(_core.SharedDict, MutableMapping[Any, Any]):  # type: ignore[mi
         return f"<SharedDict {self.copy()!r}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        travel = self._travel()
-        if travel is None:
-            raise RuntimeError("a shared dict reaches other processes when they are started, and not later")
-        return type(self)._arrive, (travel,)
+        return type(self)._arrive, (self._travel(),)
 
 
 def shared_dict(*args: Any, **kwargs: Any) -> SharedDict:

@@ -67,19 +67,14 @@ def _rebuild_end(records: tuple[bytes, ...], is_first: bool, descriptor: Any) ->
 
 
 def _reduce(connection: Connection) -> tuple[Any, ...]:
-    """How a connection is pickled for another process: as its descriptor, with its rings if they can travel.
+    """How a connection is pickled for another process: as its descriptor, with its rings if it has some.
 
-    They can if the process is being started. Otherwise one that has carried no message yet goes over to the standard
-    protocol when its descriptor is asked for, and can then be sent; and one that has carried some reaches other
-    processes by inheritance only.
+    The descriptor is had of this process, which must still be there when the other unpickles it.
     """
-    place = connection._travel() if connection._is_ring() else None
-    if place is not None:
-        handle: Any = connection._handle
-        return _rebuild_end, (*place, _reduction.DupFd(handle))
-    handle = connection.fileno()
     if connection._is_ring():
-        raise RuntimeError("a connection that is in use can only be shared between processes through inheritance")
+        handle: Any = connection._handle
+        return _rebuild_end, (*connection._travel(), _reduction.DupFd(handle))
+    handle = connection.fileno()
     return _rebuild, (_reduction.DupFd(handle), connection.readable, connection.writable)
 
 

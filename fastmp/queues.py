@@ -13,7 +13,6 @@ from __future__ import annotations
 import threading
 import traceback
 import weakref
-from multiprocessing import context as _context
 from multiprocessing import queues as _standard
 from multiprocessing import reduction as _reduction
 from multiprocessing import util
@@ -61,6 +60,14 @@ class _End:
             raise OSError("handle is closed")
 
 
+def _detach(descriptor: Any) -> int:
+    """Return the descriptor, or -1 if its sender has ended: the queue does without, only `_reader.fileno()` cannot."""
+    try:
+        return detach(descriptor)
+    except (OSError, EOFError):
+        return -1
+
+
 class _Base(_core.Queue):
     """What the three queues have in common."""
 
@@ -74,17 +81,13 @@ class _Base(_core.Queue):
 
     def __getstate__(self) -> tuple[Any, ...]:
         """Return what the same queue needs in another process; subclasses may wrap it, as the standard library's."""
-        travel = self._travel()
-        if travel is None:
-            _context.assert_spawning(self)
-            raise RuntimeError(f"{type(self).__name__} objects reach forked children only")
-        *place, fd = travel
+        *place, fd = self._travel()
         attributes = {name: value for name, value in self.__dict__.items() if name not in self._OF_THIS_PROCESS}
         return *place, None if fd < 0 else _reduction.DupFd(fd), attributes
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         record, maxsize, joinable, descriptor, attributes = state
-        self._arrive(record, maxsize, joinable, -1 if descriptor is None else detach(descriptor))
+        self._arrive(record, maxsize, joinable, -1 if descriptor is None else _detach(descriptor))
         self._begin()
         self.__dict__.update(attributes)
 

@@ -15,19 +15,17 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from multiprocessing import sharedctypes as _std
-from multiprocessing.context import assert_spawning
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from . import _core
 from ._atomic import atomic
 from ._layout import fields_of
+from .reduction import ForkingPickler
 
 __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
 
 typecode_to_type = _std.typecode_to_type  # type: ignore[attr-defined]
-rebuild_ctype = _std.rebuild_ctype  # type: ignore[attr-defined]
-reduce_ctype = _std.reduce_ctype  # type: ignore[attr-defined]
 make_property = _std.make_property  # type: ignore[attr-defined]
 
 # The types that csrc/py/ctype.c reads and writes itself, each with its code there; exactly these, as a subclass may
@@ -39,6 +37,26 @@ class_cache: WeakKeyDictionary[type, type[SynchronizedBase]] = WeakKeyDictionary
 def __getattr__(name: str) -> Any:
     """What is not here is the standard library's."""
     return getattr(_std, name)
+
+
+def reduce_ctype(obj: Any) -> tuple[Any, ...]:
+    """How a ctypes object in shared memory is pickled: by its place."""
+    if not isinstance(getattr(obj, "_wrapper", None), _core.ValueBlock):
+        return cast(tuple[Any, ...], _std.reduce_ctype(obj))  # type: ignore[attr-defined]
+    if isinstance(obj, ctypes.Array):
+        return rebuild_ctype, (obj._type_, obj._wrapper, obj._length_)  # type: ignore[attr-defined]
+    return rebuild_ctype, (type(obj), obj._wrapper, None)
+
+
+def rebuild_ctype(type_: Any, wrapper: Any, length: int | None) -> Any:
+    """Return the ctypes object, or the array of `length`, that lies in `wrapper`."""
+    obj = _std.rebuild_ctype(type_, wrapper, length)  # type: ignore[attr-defined]
+    ForkingPickler.register(type(obj), reduce_ctype)
+    return obj
+
+
+def _rebuild(place: tuple[Any, ...], lock: Any) -> Any:
+    return synchronized(rebuild_ctype(*place), lock)
 
 
 def _new_value(type_: Any) -> Any:
@@ -163,8 +181,10 @@ class SynchronizedBase(_core.Shared, _std_base):  # type: ignore[type-arg]
         return atomic(self, *path)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        assert_spawning(self)
-        return synchronized, (self.get_obj(), self.get_lock())
+        obj, lock = self.get_obj(), self.get_lock()
+        if isinstance(getattr(obj, "_wrapper", None), _core.ValueBlock):
+            return _rebuild, (reduce_ctype(obj)[1], lock)  # any pickler sends the place, and not a copy
+        return synchronized, (obj, lock)
 
 
 class Synchronized(_core.SharedValue, SynchronizedBase, _std.Synchronized):  # type: ignore[type-arg]

@@ -7,7 +7,6 @@ compared with the standard library's, snippet by snippet, in test_sharedctypes_p
 import ctypes
 import gc
 import multiprocessing
-import pickle
 import weakref
 from collections.abc import Callable
 from multiprocessing import sharedctypes as standard
@@ -261,14 +260,6 @@ def test_context_makes_the_lock() -> None:
 
 
 # ---- misuse ----
-
-
-def test_pickling_outside_a_start_is_refused() -> None:
-    for shared in (Value("i"), Array("i", 2), Array("c", 2), Value(Point)):
-        with pytest.raises(RuntimeError, match="inheritance"):
-            pickle.dumps(shared)
-    with pytest.raises(RuntimeError, match="inheritance"):
-        pickle.dumps(RawValue("i")._wrapper)
 
 
 @pytest.mark.parametrize("cls", [Synchronized, SynchronizedArray, SynchronizedString])
