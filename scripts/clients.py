@@ -13,8 +13,8 @@ from pathlib import Path
 
 from environments import ROOT, environment, install
 
-sys.path.insert(0, str(ROOT / "tests"))
-from clients.client import Client, choose, load_all, parse, python_of, sdist_of
+sys.path.insert(0, str(ROOT / "tests" / "clients"))
+from client import Client, choose, load_all, parse, python_of, sdist_of
 
 
 def prepare_environment(name: str, clients: list[Client]) -> bool:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from clients.client import Client, choose, load_all, parse, python_of
-from clients.side import FASTMP, SIDES, STANDARD, Run, Side
+from client import Client, choose, load_all, parse, python_of
+from side import FASTMP, SIDES, STANDARD, Run, Side
 
 SLOWER = 1.15  # a ratio of times above this is marked
 MORE_ROUNDS = 2  # for a test that failed on one side only: tests of others are not all as exact as one would like

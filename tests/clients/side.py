@@ -12,7 +12,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import uuid
 import xml.etree.ElementTree as ElementTree
@@ -21,9 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 
+from client import Client, python_of, script_of, sdist_of
 from support.leftovers import all_pids, command_line, pids_with_environment, shared_files
-
-from .client import Client, python_of, script_of, sdist_of
 
 SIDES = ("standard library", "fastmp")
 STANDARD, FASTMP = SIDES
@@ -216,7 +214,3 @@ def written(folder: Path) -> list[Path]:
 def digest(path: Path) -> str:
     """What a file holds, in short."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-if __name__ == "__main__":
-    sys.exit("tests/clients/run.py is what to run")
