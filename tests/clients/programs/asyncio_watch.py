@@ -68,10 +68,10 @@ async def readers():
     loop.remove_reader(process.sentinel)
     while not all(len(messages) >= 20 for messages in got.values()) or got["pipe"][-1] != "end":
         await asyncio.sleep(0.001)
+    process.join()  # the sentinel tells of the end a moment before the process can be waited for
     print(got, process.exitcode)
     loop.remove_reader(queue._reader.fileno())
     loop.remove_reader(simple._reader.fileno())
-    process.join()
 
 
 def selecting():

@@ -18,8 +18,10 @@
 #     with counter.get_lock():
 #         counter.value += 1
 #     inherited.put(environ["PATH_INFO"])
-#     with multiprocessing.Pool(1) as pool:
-#         body = f"{pool.map(double, range(4))} {inherited.get()}"
+#     pool = multiprocessing.Pool(1)
+#     body = f"{pool.map(double, range(4))} {inherited.get()}"
+#     pool.close()  # not terminate: its worker has gunicorn's handler for SIGTERM
+#     pool.join()
 #     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
 #     return [body.encode()]
 # """
@@ -47,12 +49,13 @@ def get(port, path):
         return connection.getresponse().read().decode()
 
 
-def get_when_it_is_up(port, path):
-    while True:
+def get_when_it_is_up(server, port, path):
+    while server.poll() is None:
         try:
             return get(port, path)
         except ConnectionRefusedError:
             time.sleep(0.02)
+    raise RuntimeError(server.stdout.read())
 
 
 def main():
@@ -60,7 +63,7 @@ def main():
     options = ["--workers", "2", "--preload", "--bind", f"127.0.0.1:{port}", "--no-control-socket"]
     command = [sys.executable, "-m", "gunicorn", *options, "app:app"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
-        print(get_when_it_is_up(port, "/first"))
+        print(get_when_it_is_up(server, port, "/first"))
         print([get(port, f"/{n}") for n in range(10)])
         server.send_signal(signal.SIGTERM)
         log, _ = server.communicate(timeout=60)

@@ -34,12 +34,13 @@ def get(port, path):
         return connection.getresponse().read().decode()
 
 
-def get_when_it_is_up(port, path):
-    while True:
+def get_when_it_is_up(server, port, path):
+    while server.poll() is None:
         try:
             return get(port, path)
         except ConnectionRefusedError:
             time.sleep(0.02)
+    raise RuntimeError(server.stdout.read())
 
 
 def main():
@@ -47,7 +48,7 @@ def main():
     options = ["--workers", "2", "--port", str(port), "--lifespan", "off", "--log-level", "info", "--no-access-log"]
     command = [sys.executable, "-m", "uvicorn", "app:app", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
-        print(get_when_it_is_up(port, "/first"))
+        print(get_when_it_is_up(server, port, "/first"))
         print([get(port, f"/{n}") for n in range(100)] == [f"/{n}" for n in range(100)])
         server.send_signal(signal.SIGTERM)
         log, _ = server.communicate(timeout=60)
