@@ -289,27 +289,22 @@ def test_child_reaped_by_a_stranger():
 
 
 def test_child_reaped_by_who_has_replaced_waitpid(monkeypatch):
-    """As gevent does: every child is waited for in one place, and `os.waitpid` asks there."""
-    plain, codes = os.waitpid, {}
+    """As gevent does: it waits for every child itself, and its `os.waitpid` tells what it has learned."""
+    plain, statuses = os.waitpid, {}
 
-    def collect(pid, flag):
-        while pid not in codes:
-            ended, status = plain(-1, flag)
-            if ended == 0:
-                return 0, 0
-            codes[ended] = status
-        return pid, codes.pop(pid)
+    def ask(pid, flag):
+        return (pid, statuses.pop(pid)) if pid in statuses else plain(pid, flag)
 
-    monkeypatch.setattr(os, "waitpid", collect)
+    monkeypatch.setattr(os, "waitpid", ask)
     children = [fastmp.Process(target=os._exit, args=(code,)) for code in (3, 4, 5)]
     for child in children:
         child.start()
-    wait([children[0].sentinel, children[1].sentinel])
-    collect(children[0].pid, 0)  # reaps, maybe, all of them
-    codes[children[0].pid] = 3 << 8
+    for child in children:
+        wait([child.sentinel])
+        if child._popen.returncode is None:  # the start of the next one may have asked for it already
+            statuses[child.pid] = plain(child.pid, 0)[1]
     children[0].join()
     children[1].join(20)
-    wait([children[2].sentinel])
     assert [child.exitcode for child in children] == [3, 4, 5]
 
 

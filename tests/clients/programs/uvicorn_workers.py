@@ -3,6 +3,7 @@
 # dependencies = ["uvicorn==0.54.0"]
 # [tool.client]
 # title = "uvicorn: 2 workers"
+# quick = true
 # [tool.client.files]
 # "app.py" = """
 # async def app(scope, receive, send):
