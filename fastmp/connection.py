@@ -16,6 +16,7 @@ from multiprocessing.connection import Client, answer_challenge, deliver_challen
 from typing import Any
 
 from . import _core
+from ._timeouts import countable
 from .reduction import ForkingPickler, detach
 
 __all__ = ["Client", "Connection", "Listener", "Pipe", "answer_challenge", "deliver_challenge", "wait"]
@@ -92,7 +93,7 @@ def _candidates(selector: selectors.BaseSelector, ends: list[Connection], timeou
 
 
 def _wait_with_rings(things: list[Any], ends: list[Connection], timeout: float | None) -> list[Any]:
-    deadline = float("inf") if timeout is None else time.monotonic() + timeout
+    deadline = float("inf") if timeout is None else time.monotonic() + countable(timeout)
     with selectors.PollSelector() as selector:
         for thing in things:
             by_number = isinstance(thing, Connection) and not thing.closed  # fileno() would make it a watched one

@@ -166,7 +166,7 @@ def _work(
     crew: _core.Crew,
     place: int,
     initializer: Callable[..., Any] | None,
-    initargs: tuple[Any, ...],
+    initargs: Iterable[Any],
     maxtasks: int | None,
     wrap: bool,
     parent: int | None,
@@ -183,7 +183,7 @@ def _work(
     util.debug("worker exiting after %d tasks", count)
 
 
-def _initialise(crew: _core.Crew, place: int, initializer: Callable[..., Any], initargs: tuple[Any, ...]) -> None:
+def _initialise(crew: _core.Crew, place: int, initializer: Callable[..., Any], initargs: Iterable[Any]) -> None:
     try:
         initializer(*initargs)
     except Exception as error:
@@ -239,8 +239,8 @@ class Pool:
             raise TypeError("initializer must be a callable")
         if maxtasksperchild is not None and (not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0):
             raise ValueError("maxtasksperchild must be a positive int or None")
-        self._initializer, self._initargs = initializer, tuple(initargs)
-        self._maxtasksperchild = maxtasksperchild
+        self._initializer, self._initargs = initializer, initargs
+        self._maxtasksperchild = maxtasksperchild if maxtasksperchild is None else min(maxtasksperchild, sys.maxsize)
         self._strangers: dict[int, Any] = {}  # results that others have made, by number
         self._places: dict[int, Any] = {}  # place in the crew: process
         self._failed_starts = 0
@@ -313,7 +313,7 @@ class Pool:
         if result._deferred:
             self._start_helper()
         crew = self._crew
-        crew.submit(result, func, args if type(args) is tuple else tuple(args), kwds or {})
+        crew.submit(result, func, args if type(args) is tuple else tuple(args), {} if kwds is None else kwds)
         if crew.backlog:
             self._start_helper()
         return result

@@ -16,12 +16,14 @@ import select
 import signal
 import sys
 from contextlib import suppress
+from math import ceil
 from multiprocessing import popen_fork as _standard
 from multiprocessing import util as _util
 from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core
+from ._timeouts import countable
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -132,7 +134,8 @@ def readable(fd: int, timeout: float | None) -> bool:
     """Whether `fd` polls readable within `timeout` seconds."""
     poller = select.poll()
     poller.register(fd, select.POLLIN)
-    return bool(poller.poll(None if timeout is None else min(max(timeout, 0) * 1000, LONGEST_POLL_MS)))
+    milliseconds = None if timeout is None else min(ceil(max(countable(timeout), 0) * 1000), LONGEST_POLL_MS)
+    return bool(poller.poll(milliseconds))
 
 
 def _readable_descriptor() -> int:

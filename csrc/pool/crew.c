@@ -246,7 +246,8 @@ sleep_once(struct fmp_crew *crew, struct fmp_job *job, uint64_t deadline_ns, uin
     crew->waiters++;
     int rc = fmp_py_await(&crew->results.ring.shm->items, something_happened, &look, slice_end, &crew->spin);
     crew->waiters--;
-    if (rc == FMP_PY_TIMEOUT && look_after_workers(crew) < 0) {
+    /* A signal that came while this thread was awake, or to another thread, has not ended the sleep. */
+    if (rc == FMP_PY_TIMEOUT && (PyErr_CheckSignals() < 0 || look_after_workers(crew) < 0)) {
         return FMP_PY_ERROR;
     }
     return rc;
@@ -263,6 +264,10 @@ fmp_crew_wait(struct fmp_crew *crew, struct fmp_job *job, uint64_t deadline_ns)
         }
         if (job != NULL ? job->done : crew->pokes != at_start) {
             return FMP_PY_READY;
+        }
+        if (FMP_UNLIKELY(fmp_py_is_too_long(deadline_ns))) {
+            fmp_py_raise_too_long(deadline_ns);
+            return FMP_PY_ERROR;
         }
         if (deadline_ns != FMP_NEVER && sys_now_ns() >= deadline_ns) {
             return FMP_PY_TIMEOUT;

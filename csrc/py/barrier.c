@@ -65,7 +65,7 @@ barrier_init(PyObject *op, PyObject *args, PyObject *kwargs)
         PyErr_SetString(PyExc_TypeError, "Barrier.__init__() missing 1 required keyword-only argument: 'ctx'");
         return -1;
     }
-    if (set_parties(self, parties) < 0 || fmp_py_deadline(timeout, &deadline_ns) < 0) {
+    if (set_parties(self, parties) < 0 || fmp_py_semaphore_deadline(timeout, &deadline_ns) < 0) {
         return -1;
     }
     Py_XSETREF(self->action, Py_NewRef(action));
@@ -191,7 +191,7 @@ barrier_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kw
         PyErr_SetString(PyExc_RuntimeError, "Barrier.__init__() was not called");
         return NULL;
     }
-    if (fmp_py_deadline(timeout == NULL || timeout == Py_None ? self->timeout : timeout, &deadline_ns) < 0 ||
+    if (fmp_py_semaphore_deadline(timeout == NULL || timeout == Py_None ? self->timeout : timeout, &deadline_ns) < 0 ||
         fmp_py_me(&self->base.handle) == 0) {
         return NULL;
     }

@@ -214,7 +214,7 @@ condition_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *
     PyObject *timeout;
     if (fmp_py_timeout_arg("wait", args, nargs, kwnames, &timeout) < 0 ||
         check_mine(self, "must acquire() condition before using wait()") < 0 ||
-        fmp_py_deadline(timeout, &deadline_ns) < 0) {
+        fmp_py_semaphore_deadline(timeout, &deadline_ns) < 0) {
         return NULL;
     }
     int notified = wait_until(self, deadline_ns);
@@ -246,7 +246,7 @@ condition_wait_for(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObje
     PyObject *given[2];
     uint64_t deadline_ns;
     if (fmp_py_args("wait_for", names, 2, 1, args, nargs, kwnames, given) < 0 ||
-        fmp_py_deadline(given[1], &deadline_ns) < 0) {
+        fmp_py_semaphore_deadline(given[1], &deadline_ns) < 0) {
         return NULL;
     }
     return wait_for_until(op, given[0], deadline_ns);

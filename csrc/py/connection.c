@@ -182,7 +182,7 @@ connection_poll(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObjec
         return fmp_connection_standard(self, "poll", args, nargs, kwnames);
     }
     if (fmp_connection_check_readable(c) < 0 || fmp_py_args("poll", names, 1, 0, args, nargs, kwnames, a) < 0 ||
-        (a[0] != NULL && fmp_py_deadline(a[0], &deadline_ns) < 0)) {
+        (a[0] != NULL && fmp_py_poll_deadline(a[0], &deadline_ns) < 0)) {
         return NULL;
     }
     struct fmp_pipe *pipe = fmp_connection_hold(c);

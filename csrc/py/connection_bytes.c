@@ -30,7 +30,7 @@ index_of(PyObject *arg, Py_ssize_t otherwise, Py_ssize_t *value)
     if (arg == NULL || arg == Py_None) {
         return 0;
     }
-    *value = PyNumber_AsSsize_t(arg, PyExc_OverflowError);
+    *value = PyNumber_AsSsize_t(arg, NULL);
     return *value == -1 && PyErr_Occurred() ? -1 : 0;
 }
 

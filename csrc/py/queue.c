@@ -9,6 +9,7 @@
 #include <structmember.h>
 
 #include "py/args.h"
+#include "py/semlock.h"
 #include "py/types.h"
 #include "pyrt/travel.h"
 #include "sys/clock.h"
@@ -171,16 +172,15 @@ put(struct fmp_queue *q, PyObject *obj, uint64_t deadline_ns)
     return rc;
 }
 
-/* block and timeout to a deadline: the timeout does not count if block is false. */
+/* block to a deadline that was made of the timeout, which does not count if block is false. */
 static int
-parse_block(PyObject *block, PyObject *timeout, uint64_t *deadline_ns)
+apply_block(PyObject *block, uint64_t *deadline_ns)
 {
-    int blocks = block != NULL ? PyObject_IsTrue(block) : 1;
-    if (blocks <= 0) {
+    int blocks = fmp_py_block_arg(block);
+    if (blocks == 0) {
         *deadline_ns = 0;
-        return blocks;
     }
-    return fmp_py_deadline(timeout, deadline_ns);
+    return blocks < 0 ? -1 : 0;
 }
 
 static PyObject *
@@ -208,7 +208,7 @@ queue_put(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
     uint64_t deadline_ns = FMP_NEVER;
     struct fmp_queue *q = (struct fmp_queue *)self;
     if (check_open(q) < 0 || fmp_py_args("put", names, 3, 1, args, nargs, kwnames, a) < 0 ||
-        ((a[1] != NULL || a[2] != NULL) && parse_block(a[1], a[2], &deadline_ns) < 0)) {
+        (a[2] != NULL && fmp_py_semaphore_deadline(a[2], &deadline_ns) < 0) || apply_block(a[1], &deadline_ns) < 0) {
         return NULL;
     }
     return put_by(q, a[0], deadline_ns);
@@ -260,7 +260,11 @@ queue_get(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
     uint64_t deadline_ns = FMP_NEVER;
     struct fmp_queue *q = (struct fmp_queue *)self;
     if (check_open(q) < 0 || fmp_py_args("get", names, 2, 0, args, nargs, kwnames, a) < 0 ||
-        ((a[0] != NULL || a[1] != NULL) && parse_block(a[0], a[1], &deadline_ns) < 0)) {
+        (a[1] != NULL && fmp_py_deadline(a[1], &deadline_ns) < 0) || apply_block(a[0], &deadline_ns) < 0) {
+        return NULL;
+    }
+    if (FMP_UNLIKELY(fmp_py_is_too_long(deadline_ns))) {
+        fmp_py_raise_too_long(deadline_ns);
         return NULL;
     }
     return get_by(q, deadline_ns);
@@ -284,7 +288,7 @@ queue_poll(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kw
     uint64_t deadline_ns = 0;
     struct fmp_queue *q = (struct fmp_queue *)self;
     if (fmp_py_args("_poll", names, 1, 0, args, nargs, kwnames, a) < 0 ||
-        (a[0] != NULL && fmp_py_deadline(a[0], &deadline_ns) < 0)) {
+        (a[0] != NULL && fmp_py_poll_deadline(a[0], &deadline_ns) < 0)) {
         return NULL;
     }
     int waited;

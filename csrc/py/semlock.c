@@ -49,10 +49,12 @@ fmp_py_semlock_dealloc(PyObject *op)
 
 /* ---- arguments ---- */
 
-/* `block` is an int up to Python 3.11 and any truth value later. */
-static int
-is_true(PyObject *block)
+int
+fmp_py_block_arg(PyObject *block)
 {
+    if (block == NULL) {
+        return 1;
+    }
 #if PY_VERSION_HEX < 0x030C0000
     if (!PyIndex_Check(block)) {
         PyErr_Format(PyExc_TypeError, "'%.200s' object cannot be interpreted as an integer", Py_TYPE(block)->tp_name);
@@ -68,10 +70,10 @@ fmp_py_acquire_args(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, 
     static const char *const names[] = {"block", "timeout"};
     PyObject *given[2];
     if (fmp_py_args("acquire", names, 2, 0, args, nargs, kwnames, given) < 0 ||
-        fmp_py_deadline(given[1], deadline_ns) < 0) {
+        fmp_py_semaphore_deadline(given[1], deadline_ns) < 0) {
         return -1;
     }
-    int block = given[0] == NULL ? 1 : is_true(given[0]);
+    int block = fmp_py_block_arg(given[0]);
     if (block == 0) {
         *deadline_ns = 0;
     }

@@ -55,6 +55,9 @@ fmp_py_me(const struct fmp_handle *handle)
     return FMP_LIKELY(me != 0) ? me : fmp_space_use(handle->space);
 }
 
+/* The truth of a `block` (NULL counts as True), which is an int up to Python 3.11 and any object later. -1 with an
+ * exception set. */
+int fmp_py_block_arg(PyObject *block);
 /* acquire(block=True, timeout=None) to a deadline: 0 if it must not wait. -1 with an exception set. */
 int fmp_py_acquire_args(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, uint64_t *deadline_ns);
 /* The one argument of wait(timeout=None) as an object, or NULL if it was not given. -1 with an exception set. */

@@ -6,9 +6,37 @@
 
 #include "sys/clock.h"
 
+/* Longest timeouts in seconds: nanoseconds in 64 bits (threading.TIMEOUT_MAX), and a semaphore's time_t. */
+#define LONGEST 9223372036.0
+#define LONGEST_OF_SEMAPHORE 9.2e18
+
+void
+fmp_py_raise_too_long(uint64_t deadline_ns)
+{
+    if (deadline_ns == FMP_PY_INVALID) {
+        fmp_py_raise(-EINVAL, "timeout value is too large");
+    } else {
+        PyErr_SetString(PyExc_OverflowError, "timeout value is too large");
+    }
+}
+
+static int
+look_once(fmp_wait_step_fn step, void *ctx, uint64_t too_long)
+{
+    int code = step(ctx, 0);
+    if (code != -ETIMEDOUT) {
+        return code;
+    }
+    fmp_py_raise_too_long(too_long);
+    return -ECANCELED;
+}
+
 int
 fmp_py_wait(fmp_wait_step_fn step, void *ctx, uint64_t deadline_ns)
 {
+    if (FMP_UNLIKELY(fmp_py_is_too_long(deadline_ns))) {
+        return look_once(step, ctx, deadline_ns);
+    }
     for (;;) {
         int code;
         Py_BEGIN_ALLOW_THREADS
@@ -46,6 +74,10 @@ fmp_py_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t d
     if (deadline_ns == 0) {
         return FMP_PY_TIMEOUT;
     }
+    if (FMP_UNLIKELY(fmp_py_is_too_long(deadline_ns))) {
+        fmp_py_raise_too_long(deadline_ns);
+        return FMP_PY_ERROR;
+    }
     struct await a = {.ec = ec, .ready = ready, .ctx = ctx, .spin = spin};
     switch (fmp_py_wait(await_step, &a, deadline_ns)) {
     case 0:
@@ -57,8 +89,8 @@ fmp_py_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t d
     }
 }
 
-int
-fmp_py_deadline(PyObject *timeout, uint64_t *deadline_ns)
+static int
+to_deadline(PyObject *timeout, double longest, uint64_t too_long, uint64_t *deadline_ns)
 {
     if (timeout == NULL || timeout == Py_None) {
         *deadline_ns = FMP_NEVER;
@@ -76,9 +108,39 @@ fmp_py_deadline(PyObject *timeout, uint64_t *deadline_ns)
         *deadline_ns = 0;
         return 0;
     }
-    /* Three centuries and more are for ever. */
-    *deadline_ns = seconds > 1e10 ? FMP_NEVER : sys_now_ns() + (uint64_t)(seconds * (double)FMP_NS_PER_S);
+    if (seconds > longest) {
+        *deadline_ns = too_long;
+    } else if (seconds > LONGEST) {
+        *deadline_ns = FMP_NEVER;
+    } else {
+        *deadline_ns = sys_now_ns() + (uint64_t)(seconds * (double)FMP_NS_PER_S);
+    }
     return 0;
+}
+
+int
+fmp_py_deadline(PyObject *timeout, uint64_t *deadline_ns)
+{
+    return to_deadline(timeout, LONGEST, FMP_PY_OVERFLOW, deadline_ns);
+}
+
+int
+fmp_py_poll_deadline(PyObject *timeout, uint64_t *deadline_ns)
+{
+    if (fmp_py_deadline(timeout, deadline_ns) < 0) {
+        return -1;
+    }
+    if (fmp_py_is_too_long(*deadline_ns)) {
+        fmp_py_raise_too_long(*deadline_ns);
+        return -1;
+    }
+    return 0;
+}
+
+int
+fmp_py_semaphore_deadline(PyObject *timeout, uint64_t *deadline_ns)
+{
+    return to_deadline(timeout, LONGEST_OF_SEMAPHORE, FMP_PY_INVALID, deadline_ns);
 }
 
 PyObject *

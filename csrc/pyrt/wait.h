@@ -25,9 +25,28 @@ int fmp_py_wait(fmp_wait_step_fn step, void *ctx, uint64_t deadline_ns);
  * GIL held first. */
 int fmp_py_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t deadline_ns, struct fmp_spin *spin);
 
-/* timeout (None, or a number of seconds, negative counts as 0; NULL counts as None) to a deadline. -1 with
- * TypeError/ValueError/OverflowError set. */
+/*
+ * timeout (None, or a number of seconds, negative counts as 0; NULL counts as None) to a deadline. -1 with TypeError or
+ * ValueError set.
+ *
+ * A timeout that is too long to be counted becomes one of the deadlines below. It is no error until it comes to a wait,
+ * as in the standard library: the waiting functions above look once, and raise instead of waiting. The limit is what
+ * the standard library's object would wait for: three centuries, or all that a semaphore can count.
+ */
 int fmp_py_deadline(PyObject *timeout, uint64_t *deadline_ns);
+int fmp_py_semaphore_deadline(PyObject *timeout, uint64_t *deadline_ns);
+#define FMP_PY_OVERFLOW (FMP_NEVER - 1) /* raises OverflowError */
+#define FMP_PY_INVALID (FMP_NEVER - 2)  /* raises OSError(EINVAL), as sem_timedwait */
+
+static inline bool
+fmp_py_is_too_long(uint64_t deadline_ns)
+{
+    return deadline_ns == FMP_PY_OVERFLOW || deadline_ns == FMP_PY_INVALID;
+}
+/* As fmp_py_deadline, for what the standard library polls for: too long is an OverflowError at once. */
+int fmp_py_poll_deadline(PyObject *timeout, uint64_t *deadline_ns);
+/* Raises what such a deadline raises. */
+void fmp_py_raise_too_long(uint64_t deadline_ns);
 
 /* Raises OSError for a -errno, with a hint (may be NULL) as its text where that helps. Always NULL. */
 PyObject *fmp_py_raise(int code, const char *hint);

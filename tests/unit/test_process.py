@@ -206,11 +206,18 @@ def test_join_with_timeout(sleeper):
     assert sleeper.is_alive()
 
 
-def test_join_with_an_endless_timeout(ctx):
+def test_join_with_a_long_timeout(ctx):
     child = ctx.Process()
     child.start()
-    child.join(1e12)
+    child.join(1e9)
     assert child.exitcode == 0
+
+
+def test_join_with_a_timeout_that_cannot_be_counted(sleeper):
+    for timeout in (1e12, float("inf")):
+        with pytest.raises(OverflowError, match="too large"):
+            sleeper.join(timeout)
+    assert sleeper.is_alive()
 
 
 def test_sentinel(sleeper):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from subject import say
 
+ONLY = set(filter(None, os.environ.get("MP_ONLY", "").splitlines()))
 PATIENCE = float(os.environ.get("MP_PATIENCE", "0.05"))
 
 
@@ -22,9 +23,9 @@ def interrupt(_number, _frame):
 
 
 @contextmanager
-def patience():
+def patience(seconds):
     before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)  # again, should a callback have swallowed it
     try:
         yield
     finally:
@@ -34,13 +35,15 @@ def patience():
 
 def kind(value):
     """A result, so that it can be compared: plain values as they are, everything else by its class."""
-    plain = value is None or isinstance(value, (bool, int, float, str, bytes, list, tuple))
+    if isinstance(value, (list, tuple)):
+        return f"{type(value).__name__} of {', '.join(map(kind, value))}"
+    plain = value is None or isinstance(value, (bool, int, float, str, bytes))
     return repr(value) if plain else f"a {type(value).__name__}"
 
 
-def result_of(call, args, options):
+def result_of(call, args, options, seconds=PATIENCE):
     try:
-        with patience():
+        with patience(seconds):
             return f"returns {kind(call(*args, **options))}"
     except Interrupted:
         return "waits"
@@ -49,5 +52,6 @@ def result_of(call, args, options):
 
 
 def attempt(label, call, *args, **options):
-    """Try one call and say what comes of it."""
-    say(label, "->", result_of(call, args, options))
+    """Try one call and say what comes of it; if MP_ONLY lists labels, only those."""
+    if not ONLY or label in ONLY:
+        say(label, "->", result_of(call, args, options))

@@ -1,9 +1,12 @@
 """Arguments of wrong types and values: each place of each public constructor and method, one after the other."""
 
+import os
+import select
+import signal
 import threading
 
 from attempts import attempt
-from subject import ctx, executor, part
+from subject import SECONDS, ctx, executor, part, say
 
 WRONG = {
     "None": None,
@@ -23,6 +26,7 @@ WRONG = {
 def filled():
     queue = ctx.JoinableQueue()
     queue.put(1)
+    queue._reader.poll(SECONDS)
     return queue
 
 
@@ -97,77 +101,101 @@ def held(lock):
     return lock
 
 
-def with_pool(pool):
-    return {
-        "Pool": (lambda: make_pool, "__call__", (1, None, (), None)),
-        "Pool.apply": (lambda: pool, "apply", (abs, (1,), {})),
-        "Pool.apply_async": (lambda: pool, "apply_async", (abs, (1,), {}, None, None)),
-        "Pool.map": (lambda: pool, "map", (abs, [1], 1)),
-        "Pool.map of many": (lambda: pool, "map", (abs, range(100), 3)),
-        "Pool.starmap": (lambda: pool, "starmap", (pow, [(1, 2)], 1)),
-        "Pool.imap": (lambda: pool, "imap", (abs, [1], 1)),
-        "Pool.imap, all": (lambda: all_of_imap(pool), "__call__", (abs, [1], 1)),
-        "Pool.imap_unordered, all": (lambda: all_of_unordered(pool), "__call__", (abs, [1], 1)),
-    }
+def new_pool():
+    return ctx.Pool(1)
+
+
+def new_executor():
+    return executor(1)
 
 
 def make_pool(*args):
-    with ctx.Pool(*args) as pool:
-        return pool.map(abs, [-1])
-
-
-def all_of_imap(pool):
-    return lambda *args: list(pool.imap(*args))
-
-
-def all_of_unordered(pool):
-    return lambda *args: list(pool.imap_unordered(*args))
-
-
-def result_of_submit(pool):
-    return lambda *args: pool.submit(*args).result()
-
-
-def all_of_map(pool):
-    return lambda function, items, timeout, chunksize: list(
-        pool.map(function, items, timeout=timeout, chunksize=chunksize)
-    )
+    return ctx.Pool(*args).map(abs, [-1])
 
 
 def make_executor(workers, initializer, initargs, max_tasks):
-    with executor(workers, initializer=initializer, initargs=initargs, max_tasks_per_child=max_tasks):
-        return "an executor"
+    return executor(workers, initializer=initializer, initargs=initargs, max_tasks_per_child=max_tasks) and "made"
 
 
-def with_executor(pool):
-    return {
-        "ProcessPoolExecutor": (lambda: make_executor, "__call__", (1, None, (), None)),
-        "submit": (lambda: result_of_submit(pool), "__call__", (abs, -1)),
-        "map": (lambda: all_of_map(pool), "__call__", (abs, [-1], 30, 1)),
-        "shutdown": (lambda: executor(1), "shutdown", (True,)),
-        "add_done_callback": (lambda: pool.submit(abs, 1), "add_done_callback", (abs,)),
-    }
+def all_of(method):
+    def make():
+        pool = new_pool()
+        return lambda *args: list(getattr(pool, method)(*args))
+
+    return make
 
 
-def try_all(subjects):
+def get_of(method):
+    def make():
+        pool = new_pool()
+        return lambda *args: getattr(pool, method)(*args).get()
+
+    return make
+
+
+def executor_map(function, items, timeout, chunksize):
+    return list(new_executor().map(function, items, timeout=timeout, chunksize=chunksize))
+
+
+SUBJECTS_WITH_PROCESSES = {
+    "Pool": (lambda: make_pool, "__call__", (1, None, (), None)),
+    "Pool.apply": (new_pool, "apply", (abs, (1,), {})),
+    "Pool.apply_async": (get_of("apply_async"), "__call__", (abs, (1,), {}, None, None)),
+    "Pool.map": (new_pool, "map", (abs, [1], 1)),
+    "Pool.starmap": (new_pool, "starmap", (pow, [(1, 2)], 1)),
+    "Pool.imap": (all_of("imap"), "__call__", (abs, [1], 1)),
+    "ProcessPoolExecutor": (lambda: make_executor, "__call__", (1, None, (), None)),
+    "submit": (lambda: lambda *args: new_executor().submit(*args).result(), "__call__", (abs, -1)),
+    "executor.map": (lambda: executor_map, "__call__", (abs, [-1], 30, 1)),
+    "shutdown": (new_executor, "shutdown", (True,)),
+    "add_done_callback": (lambda: new_executor().submit(abs, 1), "add_done_callback", (abs,)),
+}
+
+
+FEW = {label: WRONG[label] for label in ("None", "text", "-1", "2**70", "object")}
+
+
+def variants_of(name, args, values):
+    for place in range(len(args)):
+        for label, wrong in values.items():
+            yield f"{name}, argument {place}: {label}", [*args[:place], wrong, *args[place + 1 :]], {}
+    yield f"{name}, too many", [*args, *[None] * (6 - len(args))], {}
+    yield f"{name}, unknown keyword", args, {"unknown": 1}
+
+
+def try_all(subjects, values, run):
     for name, (make, method, args) in subjects.items():
-        for place in range(len(args)):
-            for label, wrong in WRONG.items():
-                changed = [*args[:place], wrong, *args[place + 1 :]]
-                attempt(f"{name}, argument {place}: {label}", getattr(make(), method), *changed)
-        attempt(f"{name}, one too many", getattr(make(), method), *args, None, *[None] * (5 - len(args)))
-        attempt(f"{name}, unknown keyword", getattr(make(), method), *args, unknown=1)
-        if args:
-            attempt(f"{name}, none at all", getattr(make(), method))
+        for label, changed, options in variants_of(name, args, values):
+            run(lambda: attempt(label, getattr(make(), method), *changed, **options))  # noqa: B023 - called at once
+
+
+def call(function):
+    function()
+
+
+def call_apart(function):
+    """In a process of its own, which is killed with all that it has started: a broken pool may never end."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setpgid(0, 0)
+            function()
+        finally:
+            os.killpg(0, signal.SIGKILL)
+    if not select.select([descriptor := os.pidfd_open(pid)], [], [], SECONDS)[0]:
+        say("hangs, and cannot be interrupted")
+        os.killpg(pid, signal.SIGKILL)
+    os.close(descriptor)
+    os.waitpid(pid, 0)
 
 
 def main():
     threading.excepthook = lambda args: None  # callbacks that cannot be called
-    try_all(SUBJECTS)
-    with ctx.Pool(1) as pool:
-        try_all(with_pool(pool))
-    with executor(1) as pool:
-        try_all(with_executor(pool))
+    try_all(SUBJECTS, WRONG, call)
+    part("pool")
+    executor(1)  # all modules are there
+    try_all(SUBJECTS_WITH_PROCESSES, FEW, call_apart)
+    say("tried all")
 
 
 if __name__ == "__main__":

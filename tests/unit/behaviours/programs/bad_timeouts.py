@@ -8,7 +8,7 @@ import time
 from fractions import Fraction
 
 from attempts import attempt
-from subject import SECONDS, ctx, executor, part
+from subject import SECONDS, ctx, executor, part, say
 
 TIMEOUTS = {
     "0": 0,
@@ -43,6 +43,10 @@ def filled(queue, *items):
         queue.put(item)
     queue._reader.poll(SECONDS)
     return queue
+
+
+def poll_reader(queue, timeout):
+    return queue._reader.poll(timeout)
 
 
 def connection(*messages):
@@ -98,8 +102,8 @@ CALLS = {
     "Queue.put, full, not blocking": lambda t: filled(ctx.Queue(1), 1).put(1, False, t),
     "JoinableQueue.get, empty": lambda t: ctx.JoinableQueue().get(timeout=t),
     "JoinableQueue.put, full": lambda t: filled(ctx.JoinableQueue(1), 1).put(1, timeout=t),
-    "Queue._reader.poll": lambda t: ctx.Queue()._reader.poll(t),
-    "Queue._reader.poll, an item": lambda t: filled(ctx.Queue(), 1)._reader.poll(t),
+    "Queue._reader.poll": lambda t: poll_reader(ctx.Queue(), t),
+    "Queue._reader.poll, an item": lambda t: poll_reader(filled(ctx.Queue(), 1), t),
     "Connection.poll, a message": lambda t: connection(1).poll(t),
     "Connection.poll": lambda t: connection().poll(t),
     "wait, nothing": lambda t: part("connection").wait([], t),
@@ -111,7 +115,7 @@ CALLS = {
 def with_processes(process, ended, pool, futures):
     ready, waiting = pool.apply_async(abs, (-1,)), pool.apply_async(time.sleep, (SECONDS,))
     ready.wait()
-    done, running = futures.submit(abs, -1), futures.submit(time.sleep, 1)
+    done, running = futures.submit(abs, -1), futures.submit(time.sleep, SECONDS)
     done.result()
     return {
         "Process.join": process.join,
@@ -154,6 +158,7 @@ def main():
             running.kill()
     process.kill()
     process.join()
+    say("tried all")
 
 
 if __name__ == "__main__":
