@@ -240,7 +240,7 @@ def by_descriptor(make, check):
 
 def by_pickle(make, check):
     there, back = fork.Queue(), fork.Queue()
-    data = pickle.dumps(make())
+    data = bytes(ForkingPickler.dumps(make()))
     return ask(data, check, there.put, back.get, lambda: pickle.loads(there.get()), back.put)
 
 
@@ -311,7 +311,8 @@ def nothing_stays():
     before = blocks()
     yield
     resource_sharer.stop()  # its thread gives out the descriptors of queues and pipes
-    assert blocks() == before
+    after = blocks()
+    assert all(after[phase] <= before[phase] for phase in before)  # what an earlier test has left may go meanwhile
 
 
 @pytest.mark.parametrize("thing", THINGS)
