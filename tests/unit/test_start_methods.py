@@ -248,6 +248,42 @@ def test_the_sentinel_of_the_parent_is_the_parent_alone(tmp_path, new_method):
             os.kill(pid, signal.SIGKILL)
 
 
+# ---- workers
+
+
+WORKERS = """
+    import fastmp, os, signal, sys, time
+    def pid(_): return os.getpid()
+    def begin(value):
+        global given
+        given = value
+    def answer(n): return given + n
+    if __name__ == "__main__":
+        context = fastmp.get_context(sys.argv[1])
+        if sys.argv[2] == "pool":
+            pool = context.Pool(2, begin, (40,))
+            print(pool.map(answer, range(3)))
+            pids = {pid for pid in pool.map(pid, range(40), 1)} | {worker.pid for worker in pool._pool}
+        else:
+            pool = fastmp.ProcessPoolExecutor(2, context, begin, (40,))
+            print(list(pool.map(answer, range(3))))
+            pids = set(pool._processes)
+        print(*pids, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("kind", ["pool", "executor"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_workers_end_with_their_parent(tmp_path, method, kind):
+    """Functions and initializers of the main module; then the parent is killed, and nobody stays."""
+    result = run(tmp_path, WORKERS, method, kind)
+    results, pids = result.stdout.splitlines()
+    assert results == "[40, 41, 42]"
+    assert len(pids.split()) == 2
+    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids.split()))
+
+
 # ---- what starts the child
 
 
