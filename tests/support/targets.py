@@ -27,3 +27,28 @@ def tell_about_me(sender: Any) -> None:
         "main": sys.modules["__main__"].__name__,
     }
     sender.send(about)
+
+
+def use_everything(objects: dict[str, Any]) -> None:
+    """Take the parent's part in a game with one object of each kind."""
+    for kind in ("Queue", "JoinableQueue", "SimpleQueue"):
+        queue = objects[kind]
+        queue.put(queue.get() + 1)
+    assert not objects["Lock"].acquire(block=False)
+    objects["Lock"].release()
+    with objects["RLock"], objects["Value"].get_lock(), objects["Array"].get_lock():
+        objects["Value"].value += 1
+        objects["Array"][1] += 1
+    assert objects["Semaphore"].acquire(block=False)
+    objects["BoundedSemaphore"].release()
+    objects["Event"].set()
+    objects["Connection"].send(objects["Connection"].recv() + 1)
+    objects["Barrier"].wait(30)
+    with objects["Condition"]:
+        objects["Condition"].notify()
+
+
+def write_into(segment: Any) -> None:
+    """Leave something in a shared memory segment."""
+    segment.buf[:3] = b"abc"
+    segment.close()

@@ -6,9 +6,11 @@ import sys
 from multiprocessing import context as standard
 
 import pytest
+from support.targets import use_everything, write_into
 
 import fastmp
-from fastmp import context
+from fastmp import context, shared_memory
+from fastmp.pool import ThreadPool
 
 
 def run_script(script):
@@ -136,3 +138,55 @@ def test_small_functions():
     assert fastmp.reducer is multiprocessing.reducer
     fastmp.freeze_support()
     fastmp.allow_connection_pickling()
+
+
+def test_objects_reach_a_child(ctx):
+    """One of each kind, as an argument: both processes have the same one."""
+    arguments = {
+        "Value": ("i", 1),
+        "Array": ("i", [1, 2]),
+        "Barrier": (2,),
+        "Semaphore": (1,),
+        "BoundedSemaphore": (1,),
+    }
+    kinds = ("Queue", "JoinableQueue", "SimpleQueue", "Lock", "RLock", "Event", "Condition", *arguments)
+    objects = {kind: getattr(ctx, kind)(*arguments.get(kind, ())) for kind in kinds}
+    ours, objects["Connection"] = ctx.Pipe()
+    ours.send(1)
+    for kind in ("Queue", "JoinableQueue", "SimpleQueue"):
+        objects[kind].put(1)
+    objects["Lock"].acquire()
+    objects["BoundedSemaphore"].acquire()
+    child = ctx.Process(target=use_everything, args=(objects,))
+    with objects["Condition"]:
+        child.start()
+        objects["Barrier"].wait(30)
+        assert objects["Condition"].wait(30)
+    child.join()
+    assert child.exitcode == 0
+    assert [objects[kind].get() for kind in ("Queue", "JoinableQueue", "SimpleQueue")] == [2] * 3
+    assert ours.recv() == 2
+    assert objects["Lock"].acquire(block=False)
+    assert not objects["Semaphore"].acquire(block=False)
+    assert objects["BoundedSemaphore"].get_value() == 1
+    assert (objects["Value"].value, list(objects["Array"])) == (2, [1, 3])
+    assert objects["Event"].is_set()
+    ours.close()
+    objects.pop("Connection").close()
+    child.close()
+
+
+def test_shared_memory_and_threads(ctx):
+    """What is the standard library's own: segments by name with their tracker, pools of threads."""
+    segment = shared_memory.SharedMemory(create=True, size=16)
+    try:
+        child = ctx.Process(target=write_into, args=(segment,))
+        child.start()
+        child.join()
+        assert (child.exitcode, bytes(segment.buf[:3])) == (0, b"abc")
+        child.close()
+    finally:
+        segment.close()
+        segment.unlink()
+    with ThreadPool(2) as pool:
+        assert pool.map(abs, [-1, -2]) == [1, 2]
