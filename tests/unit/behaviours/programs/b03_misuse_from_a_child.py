@@ -19,6 +19,7 @@ def main():
     process = ctx.Process(target=time.sleep, args=(SECONDS,), name="subject")
     process.start()
     child = ctx.Process(target=touch, args=(process,))
+    say("its maker:", process.is_alive(), process.exitcode)
     if METHOD == "fork":
         child.start()
         child.join()
@@ -27,6 +28,7 @@ def main():
         say("it does not pickle:", outcome(child.start))
     process.kill()
     process.join()
+    say("afterwards:", process.is_alive(), process.exitcode)
 
 
 if __name__ == "__main__":

@@ -20,18 +20,20 @@ def sleep_as_daemon(ready, terminated):
     say("the daemonic child was forgotten")
 
 
-def finish(terminated):
+def finish(ready, terminated):
+    ready.set()
     say("the other child waits:", terminated.wait(SECONDS))
     time.sleep(0.05)
     say("the other child has finished")
 
 
 def main():
-    ready, terminated = ctx.Event(), ctx.Event()
+    ready, other_ready, terminated = ctx.Event(), ctx.Event(), ctx.Event()
     atexit.register(say, "what was registered last runs first")
     ctx.Process(target=sleep_as_daemon, args=(ready, terminated), daemon=True).start()
-    ctx.Process(target=finish, args=(terminated,)).start()
+    ctx.Process(target=finish, args=(other_ready, terminated)).start()
     ready.wait(SECONDS)
+    other_ready.wait(SECONDS)
     say("main ends")
 
 

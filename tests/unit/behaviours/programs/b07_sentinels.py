@@ -44,7 +44,7 @@ def main():
     slow.kill()
     say("the end of a process:", wait(everything, SECONDS) == [slow.sentinel])
     slow.join()
-    say("still after join:", wait([slow.sentinel], 0) == [slow.sentinel])
+    say("still after join:", wait([slow.sentinel], SECONDS) == [slow.sentinel])
     writer.close()
     sender.join()
     say("an end of file:", wait([reader], SECONDS) == [reader])
