@@ -16,13 +16,21 @@ import weakref
 from multiprocessing import queues as _standard
 from multiprocessing import reduction as _reduction
 from multiprocessing import util
+from multiprocessing.context import get_spawning_popen
 from queue import Empty, Full
 from typing import Any, NoReturn
 
 from . import _core
+from ._install import is_installed
 from .reduction import detach
 
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
+
+
+MIXED_START_METHODS = (
+    "A SemLock created in a fork context is being shared with a process in a spawn context. This is not supported. "
+    "Please use the same context to create multiprocessing objects and Process."
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -80,7 +88,13 @@ class _Base(_core.Queue):
         self._begin()
 
     def __getstate__(self) -> tuple[Any, ...]:
-        """Return what the same queue needs in another process; subclasses may wrap it, as the standard library's."""
+        """Return what the same queue needs in another process; subclasses may wrap it, as the standard library's.
+
+        :raises RuntimeError: in place of the standard library only, as there: a child of spawn or forkserver is to get
+            a queue of the fork context
+        """
+        if is_installed() and get_spawning_popen() is not None and getattr(self._ctx, "_name", None) == "fork":
+            raise RuntimeError(MIXED_START_METHODS)
         *place, fd = self._travel()
         attributes = {name: value for name, value in self.__dict__.items() if name not in self._OF_THIS_PROCESS}
         return *place, None if fd < 0 else _reduction.DupFd(fd), attributes

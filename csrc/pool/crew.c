@@ -278,6 +278,12 @@ fmp_crew_wait(struct fmp_crew *crew, struct fmp_job *job, uint64_t deadline_ns)
     }
 }
 
+bool
+fmp_crew_has_begun(const struct fmp_crew *crew, unsigned place)
+{
+    return fmp_load_acquire(&crew->shm->workers[place].id) != 0; /* W2: pairs with W3 */
+}
+
 void
 fmp_crew_poke(struct fmp_crew *crew)
 {

@@ -79,6 +79,8 @@ fmp_crew_answered(struct fmp_crew *crew)
 {
     crew->in_flight -= crew->in_flight != 0;
 }
+/* Has the worker at `place` begun to take tasks? */
+bool fmp_crew_has_begun(const struct fmp_crew *crew, unsigned place);
 /* Makes every thread that waits look again. */
 void fmp_crew_poke(struct fmp_crew *crew);
 int fmp_crew_ask_for_helper(struct fmp_crew *crew);

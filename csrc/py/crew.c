@@ -421,7 +421,7 @@ crew_has_begun(PyObject *self, PyObject *args)
     if (check_parent(crew) < 0 || !PyArg_ParseTuple(args, "I:has_begun", &place) || parse_place(crew, place) < 0) {
         return NULL;
     }
-    return PyBool_FromLong(fmp_load_acquire(&crew->shm->workers[place].id) != 0); /* W2: pairs with W3 */
+    return PyBool_FromLong(fmp_crew_has_begun(crew, place));
 }
 
 /* ---- the type ---- */
