@@ -79,6 +79,7 @@ def _detach(descriptor: Any) -> int:
 class _Base(_core.Queue):
     """What the three queues have in common."""
 
+    _ctx: Any = None  # of a queue that has come from another process
     _OF_THIS_PROCESS = frozenset({"_ctx", "_reader", "_writer", "_thread", "_joincancelled", "_jointhread"})
 
     def __init__(self, maxsize: int, joinable: bool, ctx: Any) -> None:

@@ -14,7 +14,8 @@
  *
  * A pipe blocks its sender when as many messages are under way as its limit says, or when so many of the size of the
  * one to be sent would exceed FMP_PIPE_BYTES. (With messages of one size, that is the bound on the bytes under way; a
- * series of ever smaller ones can reach 8 times as much.)
+ * series of ever smaller ones can reach 8 times as much.) Who sends a message above FMP_PIPE_BYTES waits until it is
+ * being read, as with the kernel's pipe.
  *
  * All functions need the GIL; those that wait give it up meanwhile.
  */

@@ -113,6 +113,49 @@ ring_bell(struct fmp_pipe_end *end)
     return FMP_PY_READY;
 }
 
+struct taken {
+    struct fmp_pipe_end *end;
+    uint64_t position; /* behind the message that was sent */
+};
+
+static bool
+is_taken(void *ctx)
+{
+    const struct taken *t = ctx;
+    /* relaxed: the event count orders the look; head never goes back */
+    return (int64_t)(fmp_load_relaxed(&fmp_pipe_ring(t->end->out)->shm->head) - t->position) >= 0;
+}
+
+/* 0: look again, it is taken or nobody is there to take it. Without the GIL. */
+static int
+taken_step(void *ctx, uint64_t deadline_ns)
+{
+    struct taken *t = ctx;
+    struct fmp_pipe_end *end = t->end;
+    int rc = fmp_ec_await(&fmp_pipe_ring(end->out)->shm->space, is_taken, t, deadline_ns, &end->send_spin);
+    if (rc == -EINTR && (fmp_load_relaxed(&end->fd) < 0 || has_hung_up(end))) { /* relaxed: at worst one slice late */
+        return 0;
+    }
+    return rc;
+}
+
+/* Who has sent a message larger than all that may be under way waits until it is being read, as he would for the
+ * kernel's pipe. 0 or -1 with an exception set. */
+static int
+await_taken(struct fmp_pipe_end *end)
+{
+    /* relaxed: our own message lies before it; later ones of other senders only make the wait longer */
+    struct taken taken = {.end = end, .position = fmp_load_relaxed(&fmp_pipe_ring(end->out)->shm->tail)};
+    int rc = fmp_py_wait(taken_step, &taken, FMP_NEVER);
+    if (rc == 0) {
+        return is_taken(&taken) ? 0 : check_peer(end);
+    }
+    if (rc != -ECANCELED) {
+        fmp_py_raise(rc, NULL);
+    }
+    return -1;
+}
+
 /* What is to be sent: encoded, or prepared. */
 struct outgoing {
     uint64_t bytes;
@@ -148,7 +191,8 @@ send_outgoing(struct fmp_pipe_end *end, const struct outgoing *o)
         }
         int rc = offer(end->out, o);
         if (FMP_LIKELY(rc == 0)) {
-            return ring_bell(end);
+            rc = ring_bell(end);
+            return FMP_LIKELY(o->bytes <= FMP_PIPE_BYTES) || rc != FMP_PY_READY ? rc : await_taken(end);
         }
         if (rc != -EAGAIN || await_room(end, o->bytes) < 0) {
             return FMP_PY_ERROR;

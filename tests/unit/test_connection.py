@@ -177,12 +177,24 @@ def test_what_is_no_buffer(ends: Ends) -> None:
         ends[0].poll("soon")
 
 
-@pytest.mark.parametrize("size", [0, 1, 71, 72, 73, 104, 4096, 1 << 20, (1 << 24) + 1])
+@pytest.mark.parametrize("size", [0, 1, 71, 72, 73, 104, 4096, 1 << 20, 1 << 24])
 def test_bytes_of_every_size(ends: Ends, size: int) -> None:
     message = os.urandom(min(size, 4096)) * (size // 4096 + 1)
     message = message[:size]
     ends[0].send_bytes(message)
     assert ends[1].recv_bytes() == message
+
+
+def test_who_sends_more_than_a_pipe_may_hold_waits_for_the_reader(ends: Ends) -> None:
+    message = os.urandom(4096) * 4097
+    sent = threading.Event()
+    sender = threading.Thread(target=lambda: (ends[0].send_bytes(message), sent.set()), daemon=True)
+    sender.start()
+    assert ends[1].poll(30)
+    assert not sent.wait(0.2)
+    assert ends[1].recv_bytes() == message
+    assert sent.wait(30)
+    sender.join()
 
 
 def test_objects_and_bytes_may_be_mixed(ends: Ends) -> None:
@@ -404,5 +416,7 @@ def test_bytes_under_way_are_bounded(one_way: Ends) -> None:
 
 
 def test_a_message_larger_than_the_bound_goes_alone(ends: Ends) -> None:
-    ends[0].send_bytes(bytes(40 << 20))
+    sender = threading.Thread(target=ends[0].send_bytes, args=(bytes(40 << 20),), daemon=True)
+    sender.start()
     assert ends[1].recv_bytes() == bytes(40 << 20)
+    sender.join(30)
