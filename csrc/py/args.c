@@ -33,8 +33,8 @@ take_keywords(const char *function, const char *const *names, int count, PyObjec
 }
 
 int
-fmp_py_args(const char *function, const char *const *names, int count, int required, PyObject *const *args,
-            Py_ssize_t nargs, PyObject *kwnames, PyObject **out)
+fmp_py_args_slow(const char *function, const char *const *names, int count, int required, PyObject *const *args,
+                 Py_ssize_t nargs, PyObject *kwnames, PyObject **out)
 {
     if (nargs > count) {
         PyErr_Format(PyExc_TypeError, "%s() takes at most %d arguments (%zd given)", function, count, nargs);

@@ -4,11 +4,24 @@
 
 #include <Python.h>
 
+int fmp_py_args_slow(const char *function, const char *const *names, int count, int required, PyObject *const *args,
+                     Py_ssize_t nargs, PyObject *kwnames, PyObject **out);
+
 /*
  * Sorts arguments into out[0..count), by position and by the keyword `names`; those not given are NULL. The first
  * `required` must be given. 0, or -1 with TypeError set, worded as Python words it.
  */
-int fmp_py_args(const char *function, const char *const *names, int count, int required, PyObject *const *args,
-                Py_ssize_t nargs, PyObject *kwnames, PyObject **out);
+static inline int
+fmp_py_args(const char *function, const char *const *names, int count, int required, PyObject *const *args,
+            Py_ssize_t nargs, PyObject *kwnames, PyObject **out)
+{
+    if (kwnames != NULL || nargs < required || nargs > count) {
+        return fmp_py_args_slow(function, names, count, required, args, nargs, kwnames, out);
+    }
+    for (int i = 0; i < count; i++) {
+        out[i] = i < nargs ? args[i] : NULL;
+    }
+    return 0;
+}
 
 #endif

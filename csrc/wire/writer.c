@@ -1,4 +1,5 @@
 /* The writer: memory, segments, the copy into place; see encode.h. */
+#include "base/copy.h"
 #include "wire/encode.h"
 
 /* Own bytes that are kept for the next message. */
@@ -31,7 +32,9 @@ fmp_wire_writer_free(struct fmp_wire_writer *w)
     if (w == NULL) {
         return;
     }
-    fmp_wire_reset(w);
+    if (w->busy) {
+        fmp_wire_reset(w);
+    }
     if (spare == NULL) {
         spare = w;
         return;
@@ -187,5 +190,5 @@ fmp_wire_copy(const struct fmp_wire_writer *w, void *dst)
         memcpy(to, s->view.buf, (size_t)s->view.len);
         to += s->view.len;
     }
-    memcpy(to, w->start + done, fmp_writer_own(w) - done);
+    fmp_copy(to, w->start + done, fmp_writer_own(w) - done);
 }

@@ -1,0 +1,36 @@
+/* Copies of few bytes without a call: most messages have fewer than 16. Called by: wire/, conn/. */
+#ifndef FMP_BASE_COPY_H
+#define FMP_BASE_COPY_H
+
+#include <string.h>
+
+#include "base/attr.h"
+
+/* Two words of `part` bytes that may overlap: they cover any size from `part` to twice that. */
+#define FMP_COPY_ENDS(type, to, from, bytes)                           \
+    do {                                                               \
+        type first_, last_;                                            \
+        memcpy(&first_, (from), sizeof first_);                        \
+        memcpy(&last_, (from) + (bytes) - sizeof last_, sizeof last_); \
+        memcpy((to), &first_, sizeof first_);                          \
+        memcpy((to) + (bytes) - sizeof last_, &last_, sizeof last_);   \
+    } while (0)
+
+/* memcpy. */
+FMP_INLINE void
+fmp_copy(unsigned char *to, const unsigned char *from, size_t bytes)
+{
+    if (FMP_UNLIKELY(bytes > 2 * sizeof(uint64_t))) {
+        memcpy(to, from, bytes);
+    } else if (bytes >= sizeof(uint64_t)) {
+        FMP_COPY_ENDS(uint64_t, to, from, bytes);
+    } else if (bytes >= sizeof(uint32_t)) {
+        FMP_COPY_ENDS(uint32_t, to, from, bytes);
+    } else if (bytes >= sizeof(uint16_t)) {
+        FMP_COPY_ENDS(uint16_t, to, from, bytes);
+    } else if (bytes != 0) {
+        *to = *from;
+    }
+}
+
+#endif
