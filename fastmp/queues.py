@@ -148,6 +148,8 @@ class Queue(_Base):
 
     put_nowait = _Base._put_nowait
     get_nowait = _Base._get_nowait
+    put_many = _Base._put_many
+    get_many = _Base._get_many
     qsize = _Base._qsize
     full = _Base._full
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/copy.h"
 #include "base/fault.h"
 #include "heap/parcels.h"
 #include "pyrt/wait.h"
@@ -120,6 +121,16 @@ fmp_message_prepare_bytes(struct fmp_space *space, struct fmp_message *m, uint32
     return 0;
 }
 
+FMP_INLINE void
+end_push(struct fmp_channel *ch, const struct fmp_ring_ticket *t)
+{
+    if (FMP_UNLIKELY(ch->in_row)) {
+        fmp_ring_end_push_unfenced(&ch->ring, t);
+    } else {
+        fmp_ring_end_push(&ch->ring, t);
+    }
+}
+
 /* The parcels go with the cell. 0 or -errno; then none does. */
 static int
 send_parcels(struct fmp_channel *ch, const fmp_off *table, uint64_t count, uint64_t position)
@@ -172,7 +183,7 @@ push_block(struct fmp_channel *ch, struct fmp_ring_ticket *t, fmp_off block, uin
         return rc;
     }
     FMP_FAULT("message:in-transit");
-    fmp_ring_end_push(&ch->ring, t);
+    end_push(ch, t);
     return 0;
 }
 
@@ -204,7 +215,7 @@ fmp_message_push(struct fmp_channel *ch, const struct fmp_message *m)
     t.cell->record.block = 0;
     t.cell->record.bytes = ch->head_bytes + (uint32_t)m->bytes;
     memcpy(t.cell->record.data + ch->head_bytes, m->data, m->bytes);
-    fmp_ring_end_push(&ch->ring, &t);
+    end_push(ch, &t);
     return 0;
 }
 
@@ -217,7 +228,7 @@ send_inline(struct fmp_channel *ch, uint32_t tag, const void *head, struct fmp_w
         t.cell->record.block = 0;
         t.cell->record.bytes = ch->head_bytes + (uint32_t)bytes;
         fmp_wire_copy(w, t.cell->record.data + ch->head_bytes);
-        fmp_ring_end_push(&ch->ring, &t);
+        end_push(ch, &t);
         fmp_wire_reset(w);
     }
     return rc;
@@ -292,6 +303,15 @@ receive_parcels(struct fmp_channel *ch, const fmp_off *table, uint64_t count, ui
     return 0;
 }
 
+int
+fmp_message_send_in_row(struct fmp_channel *ch, uint32_t tag, const void *head, struct fmp_wire_writer *w)
+{
+    ch->in_row = true;
+    int rc = fmp_message_send(ch, tag, head, w);
+    ch->in_row = false;
+    return rc;
+}
+
 /* Makes the record's block ours, checking what the sender wrote. */
 static int
 receive_block(struct fmp_channel *ch, struct fmp_message *m, const struct fmp_ring_ticket *t, uint32_t bytes)
@@ -334,18 +354,33 @@ fmp_message_pop(struct fmp_channel *ch, struct fmp_message *m)
     if (bytes < ch->head_bytes || bytes > FMP_RING_INLINE_BYTES) {
         rc = -EBADMSG;
     } else {
-        memcpy(m->head, record->data, ch->head_bytes);
+        if (ch->head_bytes != 0) {
+            memcpy(m->head, record->data, ch->head_bytes);
+        }
         if (FMP_UNLIKELY(record->block != 0)) {
             rc = receive_block(ch, m, &t, bytes);
         } else {
             m->bytes = bytes - ch->head_bytes;
-            memcpy(m->data, record->data + ch->head_bytes, m->bytes);
+            fmp_copy(m->data, record->data + ch->head_bytes, m->bytes);
         }
         if (ch->on_taken != NULL) {
             ch->on_taken(ch->on_taken_ctx, m->head);
         }
     }
-    fmp_ring_end_pop(&ch->ring, &t);
+    if (FMP_UNLIKELY(ch->in_row)) {
+        fmp_ring_end_pop_unfenced(&ch->ring, &t);
+    } else {
+        fmp_ring_end_pop(&ch->ring, &t);
+    }
+    return rc;
+}
+
+int
+fmp_message_pop_in_row(struct fmp_channel *ch, struct fmp_message *m)
+{
+    ch->in_row = true;
+    int rc = fmp_message_pop(ch, m);
+    ch->in_row = false;
     return rc;
 }
 

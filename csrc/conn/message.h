@@ -22,6 +22,7 @@ struct fmp_channel {
     fmp_off ring_off;
     struct fmp_ring ring;
     uint32_t head_bytes; /* 0, or the size of the head that this channel's messages have */
+    bool in_row;         /* set by fmp_message_*_in_row only */
     /* Called with each message while its cell is still taken; may be NULL. */
     void (*on_taken)(void *ctx, const void *head);
     void *on_taken_ctx;
@@ -49,9 +50,14 @@ int fmp_message_push(struct fmp_channel *ch, const struct fmp_message *m);
 /* prepare and push in one, without a copy in between for small ones: 0; -EAGAIN if the ring is full, then `w` is as it
  * was; -1 with an exception. */
 int fmp_message_send(struct fmp_channel *ch, uint32_t tag, const void *head, struct fmp_wire_writer *w);
+/* The same for one of several in a row, which cost less; after the last one, and before this process waits for
+ * anything, fmp_ring_wake_consumers. */
+int fmp_message_send_in_row(struct fmp_channel *ch, uint32_t tag, const void *head, struct fmp_wire_writer *w);
 
 /* Takes the next message out: 0; -EAGAIN if there is none yet; -EBADMSG if the record was damaged (it is gone then). */
 int fmp_message_pop(struct fmp_channel *ch, struct fmp_message *m);
+/* The same for one of several in a row; after the last one fmp_ring_wake_producers. */
+int fmp_message_pop_in_row(struct fmp_channel *ch, struct fmp_message *m);
 FMP_INLINE const void *
 fmp_message_data(const struct fmp_space *space, const struct fmp_message *m)
 {

@@ -22,7 +22,7 @@
  * consumer that was put off its core comes back. It waits so once; what follows goes behind the overflow at once. */
 #define PATIENCE_NS (5 * FMP_NS_PER_MS)
 
-static PyObject *exc_full, *exc_empty; /* queue.Full, queue.Empty: the same in every interpreter state */
+PyObject *fmp_queue_full_error, *fmp_queue_empty_error;
 
 static struct fmp_ring *
 ring_of(struct fmp_queue *q)
@@ -30,8 +30,8 @@ ring_of(struct fmp_queue *q)
     return &q->channel.ring;
 }
 
-static int
-check_open(struct fmp_queue *q)
+int
+fmp_queue_check_open(struct fmp_queue *q)
 {
     if (FMP_UNLIKELY(q->closed)) {
         Py_XDECREF(PyObject_CallMethod((PyObject *)q, "_raise_closed", NULL)); /* each kind has its own error */
@@ -126,10 +126,14 @@ send_unbounded(struct fmp_queue *q, struct fmp_wire_writer *w)
     }
 }
 
-/* The standard library pickles in its feeder thread and reports there; so does this, at once. Returns 0 if the hook
- * took the error. */
-static int
-report_unpicklable(struct fmp_queue *q, PyObject *obj)
+int
+fmp_queue_send(struct fmp_queue *q, struct fmp_wire_writer *w, uint64_t deadline_ns)
+{
+    return q->bounded ? send_by(q, w, deadline_ns) : send_unbounded(q, w);
+}
+
+int
+fmp_queue_report_unpicklable(struct fmp_queue *q, PyObject *obj)
 {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
@@ -156,12 +160,12 @@ put(struct fmp_queue *q, PyObject *obj, uint64_t deadline_ns)
     int rc;
     q->used = true;
     if (FMP_UNLIKELY(fmp_wire_encode(w, obj) < 0)) {
-        rc = report_unpicklable(q, obj);
+        rc = fmp_queue_report_unpicklable(q, obj);
     } else {
         if (q->joinable) {
             fmp_fetch_add_relaxed(&q->shm->unfinished, 1); /* relaxed: ordered by the message's publication (R1) */
         }
-        rc = q->bounded ? send_by(q, w, deadline_ns) : send_unbounded(q, w);
+        rc = fmp_queue_send(q, w, deadline_ns);
         if (FMP_LIKELY(rc == FMP_PY_READY)) {
             fmp_queue_bell_ring(q);
         } else if (q->joinable) {
@@ -172,9 +176,8 @@ put(struct fmp_queue *q, PyObject *obj, uint64_t deadline_ns)
     return rc;
 }
 
-/* block to a deadline that was made of the timeout, which does not count if block is false. */
-static int
-apply_block(PyObject *block, uint64_t *deadline_ns)
+int
+fmp_queue_apply_block(PyObject *block, uint64_t *deadline_ns)
 {
     int blocks = fmp_py_block_arg(block);
     if (blocks == 0) {
@@ -190,7 +193,7 @@ put_by(struct fmp_queue *q, PyObject *obj, uint64_t deadline_ns)
     case FMP_PY_READY:
         Py_RETURN_NONE;
     case FMP_PY_TIMEOUT:
-        PyErr_SetNone(exc_full);
+        PyErr_SetNone(fmp_queue_full_error);
         return NULL;
     default:
         return NULL;
@@ -207,8 +210,9 @@ queue_put(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
     PyObject *a[3];
     uint64_t deadline_ns = FMP_NEVER;
     struct fmp_queue *q = (struct fmp_queue *)self;
-    if (check_open(q) < 0 || fmp_py_args("put", names, 3, 1, args, nargs, kwnames, a) < 0 ||
-        (a[2] != NULL && fmp_py_semaphore_deadline(a[2], &deadline_ns) < 0) || apply_block(a[1], &deadline_ns) < 0) {
+    if (fmp_queue_check_open(q) < 0 || fmp_py_args("put", names, 3, 1, args, nargs, kwnames, a) < 0 ||
+        (a[2] != NULL && fmp_py_semaphore_deadline(a[2], &deadline_ns) < 0) ||
+        fmp_queue_apply_block(a[1], &deadline_ns) < 0) {
         return NULL;
     }
     return put_by(q, a[0], deadline_ns);
@@ -219,13 +223,13 @@ static PyObject *
 queue_put_nowait(PyObject *self, PyObject *obj)
 {
     struct fmp_queue *q = (struct fmp_queue *)self;
-    return check_open(q) < 0 ? NULL : put_by(q, obj, 0);
+    return fmp_queue_check_open(q) < 0 ? NULL : put_by(q, obj, 0);
 }
 
 /* ---- get ---- */
 
-static PyObject *
-get_by(struct fmp_queue *q, uint64_t deadline_ns)
+PyObject *
+fmp_queue_get_by(struct fmp_queue *q, uint64_t deadline_ns)
 {
     struct fmp_message m;
     for (;;) {
@@ -242,7 +246,7 @@ get_by(struct fmp_queue *q, uint64_t deadline_ns)
         int waited = fmp_py_await(&ring_of(q)->shm->items, fmp_ring_may_pop, ring_of(q),
                                   empty ? deadline_ns : FMP_NEVER, &q->get_spin);
         if (waited == FMP_PY_TIMEOUT) {
-            PyErr_SetNone(exc_empty);
+            PyErr_SetNone(fmp_queue_empty_error);
         }
         if (waited != FMP_PY_READY) {
             return NULL;
@@ -259,15 +263,15 @@ queue_get(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
     PyObject *a[2];
     uint64_t deadline_ns = FMP_NEVER;
     struct fmp_queue *q = (struct fmp_queue *)self;
-    if (check_open(q) < 0 || fmp_py_args("get", names, 2, 0, args, nargs, kwnames, a) < 0 ||
-        (a[1] != NULL && fmp_py_deadline(a[1], &deadline_ns) < 0) || apply_block(a[0], &deadline_ns) < 0) {
+    if (fmp_queue_check_open(q) < 0 || fmp_py_args("get", names, 2, 0, args, nargs, kwnames, a) < 0 ||
+        (a[1] != NULL && fmp_py_deadline(a[1], &deadline_ns) < 0) || fmp_queue_apply_block(a[0], &deadline_ns) < 0) {
         return NULL;
     }
     if (FMP_UNLIKELY(fmp_py_is_too_long(deadline_ns))) {
         fmp_py_raise_too_long(deadline_ns);
         return NULL;
     }
-    return get_by(q, deadline_ns);
+    return fmp_queue_get_by(q, deadline_ns);
 }
 
 PyDoc_STRVAR(get_nowait_doc, "get_nowait()\n--\n\nget(block=False)");
@@ -276,7 +280,7 @@ queue_get_nowait(PyObject *self, PyObject *unused)
 {
     (void)unused;
     struct fmp_queue *q = (struct fmp_queue *)self;
-    return check_open(q) < 0 ? NULL : get_by(q, 0);
+    return fmp_queue_check_open(q) < 0 ? NULL : fmp_queue_get_by(q, 0);
 }
 
 PyDoc_STRVAR(poll_doc, "_poll(timeout=0.0)\n--\n\nWaits up to timeout seconds for an object; True if there is one.");
@@ -524,6 +528,10 @@ static PyMethodDef queue_methods[] = {
     {"get", FAST(get), get_doc},
     {"_put_nowait", queue_put_nowait, METH_O, put_nowait_doc},
     {"_get_nowait", queue_get_nowait, METH_NOARGS, get_nowait_doc},
+    {"_put_many", (PyCFunction)(void (*)(void))fmp_queue_put_many, METH_FASTCALL | METH_KEYWORDS,
+     fmp_queue_put_many_doc},
+    {"_get_many", (PyCFunction)(void (*)(void))fmp_queue_get_many, METH_FASTCALL | METH_KEYWORDS,
+     fmp_queue_get_many_doc},
     {"_qsize", queue_qsize, METH_NOARGS, qsize_doc},
     {"empty", queue_empty, METH_NOARGS, empty_doc},
     {"_full", queue_full, METH_NOARGS, full_doc},
@@ -571,10 +579,10 @@ fmp_py_register_queue(PyObject *module)
     if (queue == NULL) {
         return -1;
     }
-    Py_XSETREF(exc_full, PyObject_GetAttrString(queue, "Full"));
-    Py_XSETREF(exc_empty, PyObject_GetAttrString(queue, "Empty"));
+    Py_XSETREF(fmp_queue_full_error, PyObject_GetAttrString(queue, "Full"));
+    Py_XSETREF(fmp_queue_empty_error, PyObject_GetAttrString(queue, "Empty"));
     Py_DECREF(queue);
-    if (exc_full == NULL || exc_empty == NULL) {
+    if (fmp_queue_full_error == NULL || fmp_queue_empty_error == NULL) {
         return -1;
     }
     return fmp_py_add_type(module, &queue_spec, NULL) != NULL ? 0 : -1;

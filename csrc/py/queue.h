@@ -65,10 +65,40 @@ fmp_queue_bell_heard(struct fmp_queue *q)
     }
 }
 
+/* queue.c, for queue_batch.c too. queue.Full and queue.Empty: the same in every interpreter state. */
+extern PyObject *fmp_queue_full_error, *fmp_queue_empty_error;
+/* 0, or -1 with the ValueError of a closed queue set. */
+int fmp_queue_check_open(struct fmp_queue *q);
+/* block (may be NULL) to a deadline that was made of the timeout, which does not count if block is false. 0, or -1 with
+ * an exception set. */
+int fmp_queue_apply_block(PyObject *block, uint64_t *deadline_ns);
+/* Sends what the writer holds, waiting for room until the deadline, or without a bound keeping it for later:
+ * FMP_PY_READY, FMP_PY_TIMEOUT, FMP_PY_ERROR. */
+int fmp_queue_send(struct fmp_queue *q, struct fmp_wire_writer *w, uint64_t deadline_ns);
+/* The standard library pickles in its feeder thread and reports there; so does this, at once. 0 if the hook took the
+ * error. */
+int fmp_queue_report_unpicklable(struct fmp_queue *q, PyObject *obj);
+/* The next object, waited for until the deadline; NULL with queue.Empty or another exception set. */
+PyObject *fmp_queue_get_by(struct fmp_queue *q, uint64_t deadline_ns);
+
+/* queue_batch.c: the methods put_many and get_many. */
+extern const char fmp_queue_put_many_doc[], fmp_queue_get_many_doc[];
+PyObject *fmp_queue_put_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *fmp_queue_get_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+
 /* Keeps a message for later. 0, or -1 with MemoryError. Takes the message over. */
 int fmp_overflow_add(struct fmp_queue *q, const struct fmp_message *m);
+/* A forked child is not to send its parent's messages again: it forgets them, and does not own their blocks. */
+void fmp_overflow_adopt(struct fmp_queue *q);
 /* Messages kept in this process. */
-uint64_t fmp_overflow_count(struct fmp_queue *q);
+FMP_INLINE uint64_t
+fmp_overflow_count(struct fmp_queue *q)
+{
+    if (FMP_UNLIKELY(q->overflow.last == NULL || q->overflow.fork_generation != fmp_fork_generation)) {
+        fmp_overflow_adopt(q);
+    }
+    return q->overflow.count;
+}
 /* Sends what there is room for, in order: 0 if nothing is left, -EAGAIN if the ring is full, another -errno. */
 int fmp_overflow_send(struct fmp_queue *q);
 /* Forgets them; gives their blocks back if this process prepared them. */

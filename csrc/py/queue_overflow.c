@@ -8,9 +8,8 @@
  */
 #include "py/queue.h"
 
-/* A forked child is not to send its parent's messages again: it forgets them, and does not own their blocks. */
-static void
-adopt_after_fork(struct fmp_queue *q)
+void
+fmp_overflow_adopt(struct fmp_queue *q)
 {
     struct fmp_overflow *o = &q->overflow;
     if (o->last != NULL && o->fork_generation == fmp_fork_generation) {
@@ -28,7 +27,7 @@ adopt_after_fork(struct fmp_queue *q)
 int
 fmp_overflow_add(struct fmp_queue *q, const struct fmp_message *m)
 {
-    adopt_after_fork(q);
+    fmp_overflow_adopt(q);
     struct fmp_pending *p = PyMem_Malloc(sizeof *p);
     if (p == NULL) {
         struct fmp_message lost = *m;
@@ -42,13 +41,6 @@ fmp_overflow_add(struct fmp_queue *q, const struct fmp_message *m)
     q->overflow.last = &p->next;
     q->overflow.count++;
     return 0;
-}
-
-uint64_t
-fmp_overflow_count(struct fmp_queue *q)
-{
-    adopt_after_fork(q);
-    return q->overflow.count;
 }
 
 static void
@@ -66,7 +58,7 @@ drop_first(struct fmp_overflow *o)
 void
 fmp_overflow_clear(struct fmp_queue *q)
 {
-    adopt_after_fork(q);
+    fmp_overflow_adopt(q);
     while (q->overflow.first != NULL) {
         fmp_message_discard(q->channel.space, &q->overflow.first->message);
         drop_first(&q->overflow);

@@ -107,16 +107,49 @@ fmp_ring_begin_push(struct fmp_ring *ring, struct fmp_ring_ticket *t)
     }
 }
 
-void
-fmp_ring_end_push(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
+/*
+ * Wakes all who are seen to sleep. Whoever registers meanwhile may be missed, as if this process had been stopped
+ * between its cell and its wake-up: what follows in a row, or fmp_ring_wake_*, finds him.
+ */
+FMP_INLINE void
+notify_unfenced(struct fmp_ec_shm *ec)
+{
+    if (FMP_UNLIKELY((fmp_load_relaxed(&ec->word) & FMP_EC_WAITERS) != 0)) { /* relaxed: a first look, no more */
+        fmp_ec_notify(ec, INT32_MAX);
+    }
+}
+
+FMP_INLINE void
+publish(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
 {
     FMP_FAULT("ring:written");
     fmp_store_release(&t->cell->state, fmp_cell_state(lap_of(ring, t->position), FMP_CELL_FULL, 0)); /* R1 */
     FMP_FAULT("ring:published");
     /* The cell of the next push but one lies in a consumer's cache: fetch it while the caller encodes. */
     __builtin_prefetch(cell_of(ring, t->position + 2), 1);
+}
+
+void
+fmp_ring_end_push(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
+{
+    publish(ring, t);
     notify_in_turn(ring, &ring->shm->items, t->position,
                    fmp_cell_state(lap_of(ring, t->position + 1), FMP_CELL_FULL, 0));
+}
+
+void
+fmp_ring_end_push_unfenced(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
+{
+    publish(ring, t);
+    notify_unfenced(&ring->shm->items);
+}
+
+/* All of them: the messages of a row need not lie side by side, so it is not known whose wake-up was in vain. */
+void
+fmp_ring_wake_consumers(struct fmp_ring *ring)
+{
+    FMP_FAULT("ring:row-published");
+    fmp_ec_notify(&ring->shm->items, INT32_MAX);
 }
 
 void
@@ -153,14 +186,34 @@ fmp_ring_begin_pop(struct fmp_ring *ring, struct fmp_ring_ticket *t)
     }
 }
 
-void
-fmp_ring_end_pop(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
+FMP_INLINE void
+empty(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
 {
     FMP_FAULT("ring:read");
     fmp_store_release(&t->cell->state, fmp_cell_state(lap_of(ring, t->position) + 1, FMP_CELL_EMPTY, 0)); /* R2 */
     FMP_FAULT("ring:emptied");
+}
+
+void
+fmp_ring_end_pop(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
+{
+    empty(ring, t);
     notify_in_turn(ring, &ring->shm->space, t->position,
                    fmp_cell_state(lap_of(ring, t->position + 1) + 1, FMP_CELL_EMPTY, 0));
+}
+
+void
+fmp_ring_end_pop_unfenced(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
+{
+    empty(ring, t);
+    notify_unfenced(&ring->shm->space);
+}
+
+void
+fmp_ring_wake_producers(struct fmp_ring *ring)
+{
+    FMP_FAULT("ring:row-emptied");
+    fmp_ec_notify(&ring->shm->space, INT32_MAX);
 }
 
 bool

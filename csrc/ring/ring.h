@@ -83,11 +83,18 @@ int fmp_ring_open(struct fmp_ring *ring, struct fmp_region *region, fmp_off off,
 /* 0, -EAGAIN if full. */
 int fmp_ring_begin_push(struct fmp_ring *ring, struct fmp_ring_ticket *t);
 void fmp_ring_end_push(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
+/* The same for one of several messages in a row: without the fence, so that a consumer who is just falling asleep may
+ * be missed. After the last one fmp_ring_wake_consumers makes up for it. */
+void fmp_ring_end_push_unfenced(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
+void fmp_ring_wake_consumers(struct fmp_ring *ring);
 /* Gives a claimed cell back unpublished; consumers skip it. */
 void fmp_ring_cancel_push(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
 /* 0, -EAGAIN if empty or if the next record is still being written. */
 int fmp_ring_begin_pop(struct fmp_ring *ring, struct fmp_ring_ticket *t);
 void fmp_ring_end_pop(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
+/* As for push; after the last one fmp_ring_wake_producers. */
+void fmp_ring_end_pop_unfenced(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
+void fmp_ring_wake_producers(struct fmp_ring *ring);
 
 /* Messages in the ring: published or being written; never negative. */
 uint64_t fmp_ring_count(const struct fmp_ring *ring);

@@ -174,6 +174,52 @@ def overflowing_producer_dies(victim: Victim) -> None:
     check_works(queue, 8)
 
 
+BATCH = 2
+
+
+def produce_batches(queue: Any, size: int, notes: Notes) -> None:
+    time.sleep(0.02)  # the consumer sleeps already
+    for first in range(0, COUNT, BATCH):
+        queue.put_many([message("victim", number, size) for number in range(first, first + BATCH)])
+        notes[0] = first + BATCH
+
+
+def producer_of_batches_dies(size: int, victim: Victim) -> None:
+    queue = fork.Queue(3)
+    notes = Notes(1)
+    producer = victim.start(produce_batches, queue, size, notes)
+    messages = consume_until_done(queue, size, [producer])
+    victim.join()
+    found = numbers_of(messages, "victim")
+    assert found == list(range(len(found))), f"not in order, or not once: {found}"
+    assert notes[0] <= len(found) <= notes[0] + BATCH * int(victim.killed)
+    check_works(queue, size)
+
+
+def note_batches(queue: Any, size: int, notes: Notes, count: int) -> None:
+    while notes[0] < count:
+        for found in queue.get_many(BATCH):
+            check_whole(found, size)
+            notes[1 + notes[0]] = found[1]
+            notes[0] += 1
+
+
+def consumer_of_batches_dies(size: int, victim: Victim) -> None:
+    """Of a queue that is full, so that the producer sleeps."""
+    queue = fork.Queue(2)
+    notes = Notes(3 * COUNT)
+    producer = helper(produce, queue, "main", size, Notes(1), 0)
+    consumer = victim.start(note_batches, queue, size, notes, COUNT // 2)
+    victim.join()
+    messages = consume_until_done(queue, size, [consumer, producer])
+    finish(producer)
+    received = [notes[1 + i] for i in range(notes[0])] + numbers_of(messages, "main")
+    assert received == sorted(set(received)), f"not in order, or not once: {received}"
+    lost = set(range(COUNT)) - set(received)
+    assert len(lost) <= BATCH * int(victim.killed), f"lost: {lost}"
+    check_works(queue, size)
+
+
 def stop_in_the_middle(queue: Any, size: int, notes: Notes, point: str) -> None:
     """The first of two that die: it holds all kinds of things when it does."""
     kept = [fork.Lock(), fork.Array("i", 1000), fork.Queue()]
@@ -335,6 +381,9 @@ for _name, _make in MAKERS.items():
         if _name in ("Queue", "Queue(3)") or _label == "5 KB":
             SCENARIOS[f"{_name}, producer, {_label}"] = partial(producer_dies, _make, _size)
             SCENARIOS[f"{_name}, consumer, {_label}"] = partial(consumer_dies, _make, _size)
+for _label, _size in SIZES.items():
+    SCENARIOS[f"Queue(3), producer of batches, {_label}"] = partial(producer_of_batches_dies, _size)
+    SCENARIOS[f"Queue(2), consumer of batches, {_label}"] = partial(consumer_of_batches_dies, _size)
 SCENARIOS["Queue(2), producer that waits for room"] = sleeping_producer_dies
 SCENARIOS["Queue, producer whose messages overflow"] = overflowing_producer_dies
 for _point in ("ring:claimed", "message:in-transit", "ring:taken", "heap:received"):

@@ -4,7 +4,8 @@
  *
  * Publishers claim positions in order and publish them in any order. Takers take them in order only, one each and then go away (a
  * worker with a long task). A publisher that notifies too early (the position before his is still being written) wakes a taker in vain,
- * so the one who fills the gap owes more than one wake-up. Producers that wait for room, and the consumers that make it, are the same with the
+ * so the one who fills the gap owes more than one wake-up. With ROW, one publisher sends two messages in a row: after each he may see the sleepers
+ * or miss them (there is no fence), and at the end he wakes all. Producers that wait for room, and the consumers that make it, are the same with the
  * roles changed.
  *
  * Shown: when nothing moves any more, no taker sleeps while the next message is there.
@@ -41,6 +42,23 @@ proctype publisher() {
   atomic { notify(gap_filled) }
 }
 
+proctype row_publisher() {
+  byte position, sent, i;
+  do
+  :: sent == 2 -> break
+  :: else ->
+     atomic { position = tail; tail++ };
+     atomic { published[position] = true; sent++ };
+     if
+     :: atomic { notify(true) } /* the sleepers were seen */
+     :: true
+     fi
+  od;
+#ifndef BROKEN_ROW_WITHOUT_LAST_WAKE
+  atomic { notify(true) }
+#endif
+}
+
 proctype taker(byte me) {
   byte key;
 again:
@@ -56,7 +74,13 @@ taken:
 init {
   byte i;
   atomic {
+#ifdef ROW
+    run row_publisher();
+    for (i : 0 .. COUNT - 1) { run taker(i) };
+    for (i : 2 .. COUNT - 1) { run publisher() };
+#else
     for (i : 0 .. COUNT - 1) { run publisher(); run taker(i) };
+#endif
     i = 0
   };
   atomic { timeout -> assert(head == COUNT) }
