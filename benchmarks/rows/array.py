@@ -28,21 +28,27 @@ def sum_arrays(arrays: Any, sums: Any) -> None:
         sums.put(float(array.sum()))
 
 
-def send_and_sum(mp: Any, array: Any, size: int, watch: Watch) -> None:
-    """Measure an array from put to the answer."""
-    arrays, sums = mp.Queue(), mp.Queue()
-    with children(mp, [(sum_arrays, (arrays, sums))]):
+def look_at_arrays(arrays: Any, looks: Any) -> None:
+    """Answer each array by its length and its ends, until None: what it costs to have it, not to read it."""
+    while (array := arrays.get()) is not None:
+        looks.put(float(len(array) - 2 + array[0] + array[-1]))
+
+
+def send_and_answer(mp: Any, work: Any, array: Any, size: int, watch: Watch) -> None:
+    """Measure an array of ones from put to the answer."""
+    arrays, answers = mp.Queue(), mp.Queue()
+    with children(mp, [(work, (arrays, answers))]):
         for _ in watch:
             with watch.timing():
                 for _ in range(size):
                     arrays.put(array)
-                    check(sums.get() == DOUBLES, "sum of the array")
+                    check(answers.get() == DOUBLES, "answer to the array")
         arrays.put(None)
 
 
 @row("ndarray_64MB_queue", BYTES, size=4, weight=ARRAY_BYTES)
 def ndarray_64mb_queue(mp: Any, size: int, watch: Watch) -> None:
-    send_and_sum(mp, numpy().ones(DOUBLES), size, watch)
+    send_and_answer(mp, sum_arrays, numpy().ones(DOUBLES), size, watch)
 
 
 @row("shared_array_64MB", BYTES, size=4, weight=ARRAY_BYTES)
@@ -52,7 +58,7 @@ def shared_array_64mb(mp: Any, size: int, watch: Watch) -> None:
         raise CannotMeasureError(f"{mp.name} has no shared_array")
     array = mp.shared_array(DOUBLES, np.float64) if mp.is_fastmp else np.empty(DOUBLES)
     array[:] = 1
-    send_and_sum(mp, array, size, watch)
+    send_and_answer(mp, look_at_arrays, array, size, watch)
 
 
 _made: list[Any] = []  # a worker's array, so that only its way is measured
