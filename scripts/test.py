@@ -21,7 +21,7 @@ from environments import ROOT, VERSIONS, environment, find_python, install_proje
 sys.path.insert(0, str(ROOT / "tests"))
 from support.leftovers import command_line, pids_with_environment, shared_files
 
-RUN_SECONDS = 600
+RUN_SECONDS = 1000
 SUMMARY_SECONDS = 30  # for pytest to tell what has failed so far
 TEST_FOLDERS = ("unit", "notebook")
 
