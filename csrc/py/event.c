@@ -64,7 +64,8 @@ event_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwna
     struct event *self = as_event(op);
     uint64_t deadline_ns;
     PyObject *timeout;
-    if (fmp_py_timeout_arg("wait", args, nargs, kwnames, &timeout) < 0 || fmp_py_semaphore_deadline(timeout, &deadline_ns) < 0) {
+    if (fmp_py_timeout_arg("wait", args, nargs, kwnames, &timeout) < 0 ||
+        fmp_py_semaphore_deadline(timeout, &deadline_ns) < 0) {
         return NULL;
     }
     struct fmp_event_waiter waiter = fmp_event_begin(self->shm);
