@@ -269,7 +269,8 @@ def test_queues_have_the_standard_methods_and_no_others(name):
     def public(package):
         return {method for method in dir(getattr(package, name)()) if not method.startswith("_")}
 
-    assert public(fastmp) == public(multiprocessing)
+    batches = set() if name == "SimpleQueue" else {"put_many", "get_many"}
+    assert public(fastmp) == public(multiprocessing) | batches
 
 
 def test_results_are_the_standard_ones():
