@@ -35,7 +35,7 @@ if data:  # else the starter was killed
     queue, back, lock, value = pickle.loads(data)
     with lock:
         value.value += 1
-    back.put(queue.get(timeout=3))
+    back.put(queue.get(timeout=1))
     back.put(bytes(70_000))
 """
 
