@@ -78,11 +78,16 @@ def run(case: Case, settings: Settings) -> dict[str, Any]:
     return merged | ({"distribution": middle(distributions)} if distributions else {})
 
 
+# An installed fastmp goes before the one in this folder, which may not be built for this Python.
+FOLDER = str(Path(__file__).resolve().parent.parent)
+RUN_CASE = f"import sys; sys.path.append({FOLDER!r}); from benchmarks.case import main; main()"
+
+
 def run_once(case: Case, settings: Settings) -> dict[str, Any]:
     """Run one copy of a case."""
     size = settings.size(case.row)
     arguments = [case.backend, case.row.name, str(size), str(settings.seconds), str(settings.limit)]
-    code, output, errors = run_process([sys.executable, "-m", "benchmarks.case", *arguments], settings.limit)
+    code, output, errors = run_process([sys.executable, "-P", "-c", RUN_CASE, *arguments], settings.limit)
     if code != 0:
         why = f"no end within {settings.limit:g} s" if code is None else f"exit code {code}"
         return {"failed": why, "stderr": errors[-LAST_WORDS:]}
