@@ -29,7 +29,7 @@ CASE_SECONDS = 15.0
 #: How long survivors may take to finish once the victim is dead.
 SURVIVAL_SECONDS = 4.0
 #: How soon what the dead held must be given back.
-SETTLE_SECONDS = 3.0
+SETTLE_SECONDS = 10.0
 
 PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
 
