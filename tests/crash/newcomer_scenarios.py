@@ -8,9 +8,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.context import set_spawning_popen
 from multiprocessing.popen_spawn_posix import _DupFd
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 from case import SURVIVAL_SECONDS, Notes, Victim
@@ -123,8 +125,9 @@ def starter_dies(victim: Victim) -> None:
     assert killed or notes[0] == 1
     assert things[2].acquire(timeout=SURVIVAL_SECONDS)
     things[2].release()
-    while not things[0].empty():  # the new process may have been slower than its starter
-        things[0].get()
+    with suppress(Empty):  # the new process may have been slower than its starter, whose message may be lost
+        while True:
+            things[0].get(timeout=0.5)
 
 
 def newcomer_dies(victim: Victim) -> None:
