@@ -10,6 +10,7 @@ Called by: `fastmp/popen_forkserver.py`.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from multiprocessing import forkserver as _standard
 from multiprocessing.util import ForkAwareThreadLock
@@ -52,12 +53,32 @@ def ensure_running() -> None:
     """Make sure that the server runs; start it with fastmp if it does not."""
     server = standard._forkserver
     with _lock:
+        if server._forkserver_pid is not None and not _is_child(server._forkserver_pid):
+            _forget(server)
         names = server._preload_modules
         server._preload_modules = _Preload(names)
         try:
             server.ensure_running()
         finally:
             server._preload_modules = names
+
+
+def _is_child(pid: int) -> bool:
+    """Whether it is a child of this process that has not been reaped."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _forget(server: Any) -> None:
+    """The server is that of the process which has forked this one, or something else has reaped it: another is needed.
+
+    The standard library would wait for it, in vain.
+    """
+    os.close(server._forkserver_alive_fd)
+    server._forkserver_address = server._forkserver_alive_fd = server._forkserver_pid = None
 
 
 def prepare_server(names: list[str], installs: bool) -> list[str]:

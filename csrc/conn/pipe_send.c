@@ -35,11 +35,6 @@ peer_is_gone(struct fmp_pipe_end *end)
     return ask_kernel(end);
 }
 
-struct room {
-    struct fmp_pipe_end *end;
-    uint64_t bytes; /* of the message to be sent */
-};
-
 static bool
 is_within_bytes(struct fmp_ring *ring, uint64_t bytes)
 {
@@ -50,21 +45,37 @@ is_within_bytes(struct fmp_ring *ring, uint64_t bytes)
     return count == 0 || (count + 1) <= FMP_PIPE_BYTES / bytes;
 }
 
+/* A sender that waits until readers have got so far. */
+struct wait {
+    struct fmp_pipe_end *end;
+    uint64_t bytes;    /* until there is room for a message of so many bytes */
+    uint64_t position; /* until all messages before this position are taken */
+    fmp_ec_ready_fn is_over;
+};
+
 static bool
 has_room(void *ctx)
 {
-    struct room *r = ctx;
-    struct fmp_ring *ring = fmp_pipe_ring(r->end->out);
-    return fmp_ring_may_push(ring) && is_within_bytes(ring, r->bytes);
+    const struct wait *w = ctx;
+    struct fmp_ring *ring = fmp_pipe_ring(w->end->out);
+    return fmp_ring_may_push(ring) && is_within_bytes(ring, w->bytes);
 }
 
-/* 0: look again, there is room or no peer. Without the GIL. */
-static int
-room_step(void *ctx, uint64_t deadline_ns)
+static bool
+is_taken(void *ctx)
 {
-    struct room *r = ctx;
-    struct fmp_pipe_end *end = r->end;
-    int rc = fmp_ec_await(&fmp_pipe_ring(end->out)->shm->space, has_room, r, deadline_ns, &end->send_spin);
+    const struct wait *w = ctx;
+    /* relaxed: the event count orders the look; head never goes back */
+    return (int64_t)(fmp_load_relaxed(&fmp_pipe_ring(w->end->out)->shm->head) - w->position) >= 0;
+}
+
+/* 0: look again, it is over or nobody is there to read. Without the GIL. */
+static int
+reader_step(void *ctx, uint64_t deadline_ns)
+{
+    struct wait *w = ctx;
+    struct fmp_pipe_end *end = w->end;
+    int rc = fmp_ec_await(&fmp_pipe_ring(end->out)->shm->space, w->is_over, w, deadline_ns, &end->send_spin);
     if (rc == -EINTR && (fmp_load_relaxed(&end->fd) < 0 || has_hung_up(end))) { /* relaxed: at worst one slice late */
         return 0;
     }
@@ -73,10 +84,9 @@ room_step(void *ctx, uint64_t deadline_ns)
 
 /* 0 or -1 with an exception set. */
 static int
-await_room(struct fmp_pipe_end *end, uint64_t bytes)
+await_reader(struct wait *w)
 {
-    struct room room = {.end = end, .bytes = bytes};
-    int rc = fmp_py_wait(room_step, &room, FMP_NEVER);
+    int rc = fmp_py_wait(reader_step, w, FMP_NEVER);
     if (rc == 0) {
         return 0;
     }
@@ -84,6 +94,13 @@ await_room(struct fmp_pipe_end *end, uint64_t bytes)
         fmp_py_raise(rc, NULL);
     }
     return -1;
+}
+
+static int
+await_room(struct fmp_pipe_end *end, uint64_t bytes)
+{
+    struct wait w = {.end = end, .bytes = bytes, .is_over = has_room};
+    return await_reader(&w);
 }
 
 static int
@@ -113,47 +130,18 @@ ring_bell(struct fmp_pipe_end *end)
     return FMP_PY_READY;
 }
 
-struct taken {
-    struct fmp_pipe_end *end;
-    uint64_t position; /* behind the message that was sent */
-};
-
-static bool
-is_taken(void *ctx)
-{
-    const struct taken *t = ctx;
-    /* relaxed: the event count orders the look; head never goes back */
-    return (int64_t)(fmp_load_relaxed(&fmp_pipe_ring(t->end->out)->shm->head) - t->position) >= 0;
-}
-
-/* 0: look again, it is taken or nobody is there to take it. Without the GIL. */
-static int
-taken_step(void *ctx, uint64_t deadline_ns)
-{
-    struct taken *t = ctx;
-    struct fmp_pipe_end *end = t->end;
-    int rc = fmp_ec_await(&fmp_pipe_ring(end->out)->shm->space, is_taken, t, deadline_ns, &end->send_spin);
-    if (rc == -EINTR && (fmp_load_relaxed(&end->fd) < 0 || has_hung_up(end))) { /* relaxed: at worst one slice late */
-        return 0;
-    }
-    return rc;
-}
-
 /* Who has sent a message larger than all that may be under way waits until it is being read, as he would for the
  * kernel's pipe. 0 or -1 with an exception set. */
 static int
 await_taken(struct fmp_pipe_end *end)
 {
     /* relaxed: our own message lies before it; later ones of other senders only make the wait longer */
-    struct taken taken = {.end = end, .position = fmp_load_relaxed(&fmp_pipe_ring(end->out)->shm->tail)};
-    int rc = fmp_py_wait(taken_step, &taken, FMP_NEVER);
-    if (rc == 0) {
-        return is_taken(&taken) ? 0 : check_peer(end);
+    uint64_t tail = fmp_load_relaxed(&fmp_pipe_ring(end->out)->shm->tail);
+    struct wait w = {.end = end, .position = tail, .is_over = is_taken};
+    if (await_reader(&w) < 0) {
+        return -1;
     }
-    if (rc != -ECANCELED) {
-        fmp_py_raise(rc, NULL);
-    }
-    return -1;
+    return is_taken(&w) ? 0 : check_peer(end);
 }
 
 /* What is to be sent: encoded, or prepared. */

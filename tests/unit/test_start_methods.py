@@ -409,6 +409,28 @@ def test_a_server_that_was_killed(tmp_path):
     assert lines(run(tmp_path, text)) == ["255", "3"]
 
 
+def test_a_server_that_is_another_processs(tmp_path):
+    """A forked child knows its parent's server, cannot wait for it, and has one of its own when it needs one."""
+    text = """
+        import fastmp, os
+        from multiprocessing.forkserver import _forkserver
+        def use():
+            child = fastmp.get_context("forkserver").Process(target=os._exit, args=(3,))
+            child.start(); child.join()
+            return child.exitcode
+        def main():
+            before = _forkserver._forkserver_pid
+            print(use(), _forkserver._forkserver_pid != before)
+        if __name__ == "__main__":
+            print(use())
+            child = fastmp.get_context("fork").Process(target=main)
+            child.start(); child.join()
+            server = _forkserver._forkserver_pid
+            print(use(), _forkserver._forkserver_pid == server)
+    """
+    assert lines(run(tmp_path, text)) == ["3", "3 True", "3 True"]
+
+
 def test_too_many_descriptors(new_method):
     if new_method == "spawn":
         pytest.skip("has no such limit")
