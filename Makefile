@@ -10,7 +10,7 @@ check: ## formatters, linters, types, layers: changes nothing
 	$(PYTHON) scripts/check.py
 
 test: ## every Python found (3.11, 3.12, 3.13): install, C unit programs, pytest, leftovers
-	$(PYTHON) scripts/test.py
+	$(PYTHON) scripts/test.py $(ARGS)
 
 notebook: ## the tutorial in a real Jupyter kernel, on the standard library and on fastmp
 	$(PYTHON) scripts/notebook.py

@@ -2,15 +2,22 @@
 
 The C unit programs do not know Python and run once. For each Python: an environment .venv/<version>, the package with
 its test extras, pytest from a folder outside the sources (so that the installed package is what is tested), and a look
-at what the run has left on the machine. Ends with pytest's closing lines; exit code 1 where anything failed.
-`python scripts/test.py 3.12` tests one Python.
+at what the run has left on the machine. Pythons are tested side by side, one for each core, where each can have a
+/dev/shm of its own. Ends with pytest's closing lines; exit code 1 where anything failed.
+
+    python scripts/test.py [3.12 ...] [--failed]
+
+`--failed` repeats only what failed in the run before: the C unit programs, and the failed tests of each Python.
 """
 
+import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from threading import Timer
@@ -21,9 +28,12 @@ from environments import ROOT, VERSIONS, environment, find_python, install_proje
 sys.path.insert(0, str(ROOT / "tests"))
 from support.leftovers import command_line, pids_with_environment, shared_files
 
-RUN_SECONDS = 1000
+RUN_SECONDS = 1500
 SUMMARY_SECONDS = 30  # for pytest to tell what has failed so far
 TEST_FOLDERS = ("unit", "notebook")
+OWN_SHM = ROOT / "scripts" / "own_shm.sh"
+WORK = ROOT / "build" / "test"
+C_UNITS = "C unit programs"
 
 
 class Outcome(NamedTuple):
@@ -47,8 +57,8 @@ def interrupt(leader: int) -> None:
     Timer(SUMMARY_SECONDS, end_group, [leader]).start()
 
 
-def run_shown(command: list[str | Path], cwd: Path, env: dict[str, str]) -> tuple[int, str]:
-    """Run a command and show its output; its exit code and its last line."""
+def run_shown(name: str, command: list[str | Path], cwd: Path, env: dict[str, str]) -> tuple[int, str]:
+    """Run a command and show its output, each line after the part's name; its exit code and its last line."""
     last = ""
     with subprocess.Popen(
         command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -57,7 +67,7 @@ def run_shown(command: list[str | Path], cwd: Path, env: dict[str, str]) -> tupl
         timer.start()
         try:
             for line in process.stdout or ():
-                print(line, end="", flush=True)
+                print(f"{name.removeprefix('Python ')}: {line}", end="", flush=True)
                 last = line.strip() or last
             code = process.wait()
         finally:
@@ -79,17 +89,36 @@ def what_is_left(token: str, files: frozenset[str]) -> list[str]:
 def run_part(name: str, command: list[str | Path], cwd: Path) -> Outcome:
     """Run one part of the tests and look at what it leaves."""
     print(f"==== {name}", flush=True)
+    passed = WORK / f"{name.replace(' ', '-')}.passed"
+    passed.unlink(missing_ok=True)
     token, files = uuid.uuid4().hex, shared_files()
     env = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "FASTMP_INSTALL"))}
-    code, closing = run_shown(command, cwd, {**env, "FASTMP_TEST_RUN": token})
+    code, closing = run_shown(name, command, cwd, {**env, "FASTMP_TEST_RUN": token})
     left = what_is_left(token, files)
     for line in left:
         print(f"left behind: {line}")
+    if code == 0 and not left:
+        passed.touch()
     return Outcome(name, code == 0 and not left, closing)
 
 
-def test_python(version: str) -> Outcome | None:
-    """Install and test on one Python; None where this machine has none."""
+def has_passed(name: str) -> bool:
+    """Whether the part's last run was good."""
+    return (WORK / f"{name.replace(' ', '-')}.passed").exists()
+
+
+def test_command(version: str, inside: Path, failed: bool) -> list[str | Path]:
+    """How to run pytest on one Python."""
+    cache = WORK / version / "cache"
+    if not failed:
+        shutil.rmtree(cache, ignore_errors=True)
+    pytest = [inside, "-P", "-m", "pytest", "-q", "-c", ROOT / "pyproject.toml", "--rootdir", ROOT]
+    folders = [ROOT / "tests" / name for name in TEST_FOLDERS]
+    return [*pytest, "-o", f"cache_dir={cache}", *(["--last-failed"] if failed else []), *folders]
+
+
+def install(version: str) -> Path | Outcome | None:
+    """The environment of one Python with the package; why not, or None where this machine has no such Python."""
     python = find_python(version)
     if python is None:
         print(f"==== Python {version}: not on this machine, not tested", flush=True)
@@ -100,20 +129,44 @@ def test_python(version: str) -> Outcome | None:
         install_project(inside, "test")
     except subprocess.CalledProcessError as error:
         return Outcome(f"Python {version}", False, f"installation failed: {error}")
-    elsewhere = ROOT / "build" / "test" / version
-    elsewhere.mkdir(parents=True, exist_ok=True)
-    folders = [ROOT / "tests" / name for name in TEST_FOLDERS]
-    pytest = [inside, "-P", "-m", "pytest", "-q", "-c", ROOT / "pyproject.toml", "--rootdir", ROOT]
-    return run_part(f"Python {version}", [*pytest, "-o", f"cache_dir={elsewhere / 'cache'}", *folders], elsewhere)
+    return inside
+
+
+def test_pythons(versions: list[str], failed: bool) -> list[Outcome]:
+    """Install on each, one after the other, then test all."""
+    installed = {version: install(version) for version in versions}
+    apart = subprocess.run([OWN_SHM, "true"], check=False).returncode == 0
+
+    def test(version: str, inside: Path) -> Outcome:
+        elsewhere = WORK / version  # a folder outside the sources: the installed package is what is tested
+        elsewhere.mkdir(exist_ok=True)
+        command = test_command(version, inside, failed)
+        return run_part(f"Python {version}", [OWN_SHM, *command] if apart else command, elsewhere)
+
+    with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) if apart else 1) as threads:
+        runs = [threads.submit(test, *each) for each in installed.items() if isinstance(each[1], Path)]
+    return [run.result() for run in runs] + [each for each in installed.values() if isinstance(each, Outcome)]
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="all tests, on every Python found")
+    parser.add_argument("versions", nargs="*", metavar="VERSION", help=f"of {', '.join(VERSIONS)}")
+    parser.add_argument("--failed", action="store_true", help="only what failed in the run before")
+    return parser.parse_args()
 
 
 def main() -> int:
     """Run all parts, then tell how each ended; pytest's closing line comes last, a failed one last of all."""
-    versions = sys.argv[1:] or VERSIONS
-    outcomes = [run_part("C unit programs", [sys.executable, ROOT / "tests" / "c" / "run.py"], ROOT)]
-    outcomes += [outcome for version in versions if (outcome := test_python(version)) is not None]
-    if len(outcomes) == 1:
-        outcomes.append(Outcome("Python", False, f"none of {', '.join(versions)} is on this machine"))
+    options = parse()
+    WORK.mkdir(parents=True, exist_ok=True)
+    versions = [v for v in options.versions or VERSIONS if not (options.failed and has_passed(f"Python {v}"))]
+    outcomes = []
+    if not (options.failed and has_passed(C_UNITS)):
+        outcomes.append(run_part(C_UNITS, [sys.executable, ROOT / "tests" / "c" / "run.py"], ROOT))
+    outcomes += test_pythons(versions, options.failed)
+    if not any(find_python(version) for version in options.versions or VERSIONS):
+        outcomes.append(Outcome("Python", False, f"none of {', '.join(VERSIONS)} is on this machine"))
     print("====")
     for outcome in sorted(outcomes, key=lambda outcome: not outcome.good):
         print(f"{'passed' if outcome.good else 'FAILED'}  {outcome.name}: ", end="")
