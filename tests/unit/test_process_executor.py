@@ -309,7 +309,7 @@ def return_a_lambda():
 
 
 def test_a_result_that_cannot_be_pickled(executor):
-    with pytest.raises(Exception, match="pickle|local object") as caught:
+    with pytest.raises(Exception, match=r"pickle|local object") as caught:
         executor.submit(return_a_lambda).result(timeout=20)
     assert isinstance(caught.value.__cause__, _RemoteTraceback)
     assert executor.submit(square, 3).result(timeout=20) == 9
