@@ -28,10 +28,13 @@ class Library(NamedTuple):
 
 
 _POOL = ("pool_map_small", "pool_map_chunk1", "pool_imap_unordered", "ndarray_64MB_pool")
-_NO_EXECUTOR = ("*", "!executor_*", "!*executor", "!native_*", "!shared_*", "!queue_put_get_many")
+# The curves of large numbers take the others minutes.
+_NO_SCALING = ("!messages:*", "!tasks:*", "!workers:*")
+_STDLIB = ("*", "!messages:queue:10000000", "!tasks:pool:1000000")
+_NO_EXECUTOR = (*_NO_SCALING, "*", "!executor_*", "!*executor", "!native_*", "!shared_*", "!queue_put_get_many")
 _EXECUTOR = ("executor_*", "ndarray_64MB_executor", "latency:executor")
 BACKENDS: dict[str, Library] = {
-    "stdlib": Library("multiprocessing", "", ("concurrent.futures", "multiprocessing")),
+    "stdlib": Library("multiprocessing", "", ("concurrent.futures", "multiprocessing"), _STDLIB),
     "fastmp": Library("fastmp", "fastmp", ("fastmp",)),
     "faster-fifo": Library(
         "faster_fifo",

@@ -23,6 +23,9 @@ TITLES = {
     "size:queue": "Queue: bytes, by the size of a message",
     "size:pipe": "Pipe: bytes, by the size of a message",
     "parties:queue": "Queue: by producers, and as many consumers",
+    "messages:queue": "Queue: small ints, by their number",
+    "tasks:pool": "Pool.map with chunksize=1, by the number of tasks",
+    "workers:pool": "Pool.map with chunksize=1, by workers",
     "latency:queue": "Round trip over two Queues",
     "latency:pipe": "Round trip over a Pipe",
     "latency:pool": "Pool.apply",
@@ -59,7 +62,7 @@ def ratios(doc: report.Document) -> list[str]:
 
 
 def curves(doc: report.Document) -> list[str]:
-    """Return throughput against size and parties."""
+    """Return throughput against size, number, parties and workers."""
     plots = [chart.of_curve(TITLES.get(name, name), points) for name, points in chart.curves_of(doc).items()]
     return ["<h2>Throughput</h2>\n", f'<div class="plots">{"".join(plots)}</div>\n'] if plots else []
 

@@ -135,16 +135,18 @@ def queue_put_get_many(mp: Any, size: int, watch: Watch) -> None:
         watch.add(seconds)
 
 
-def put_timed(queue: Any, done: Any, count: int) -> None:
-    """Be one of several producers."""
+def put_timed(queue: Any, done: Any, all_here: Any, count: int) -> None:
+    """Be one of several producers, once all have started."""
+    all_here.wait()
     begun, put = clock(), queue.put
     for number in range(count):
         put(number)
     done.put((begun, 0))
 
 
-def get_timed(queue: Any, done: Any, count: int) -> None:
-    """Be one of several consumers."""
+def get_timed(queue: Any, done: Any, all_here: Any, count: int) -> None:
+    """Be one of several consumers, once all have started."""
+    all_here.wait()
     total = take_ints(queue.get, count)
     done.put((clock(), total))
 
@@ -153,8 +155,11 @@ def many_to_many(mp: Any, parties: int, size: int, watch: Watch) -> None:
     """Measure so many producers and as many consumers on one queue."""
     count = max(size // parties, 1)
     for _ in watch:
-        queue, begun, ended = mp.Queue(), mp.Queue(), mp.Queue()
-        crew = [(get_timed, (queue, ended, count))] * parties + [(put_timed, (queue, begun, count))] * parties
+        queue, begun, ended, all_here = mp.Queue(), mp.Queue(), mp.Queue(), mp.Barrier(2 * parties)
+        crew = [
+            *[(get_timed, (queue, ended, all_here, count))] * parties,
+            *[(put_timed, (queue, begun, all_here, count))] * parties,
+        ]
         with children(mp, crew):
             starts = [begun.get() for _ in range(parties)]
             ends = [ended.get() for _ in range(parties)]
