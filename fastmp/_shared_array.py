@@ -1,6 +1,7 @@
 """`fastmp.shared_array`: an array in shared memory, NumPy's where NumPy is installed.
 
 The memory is a `_core.ValueBlock`: every view keeps it, in every process that has one, and the last one gives it back.
+How views travel is in `fastmp._references`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from . import _core
+from ._references import know_numpy
 
 __all__ = ["shared_array"]
 
@@ -21,8 +23,9 @@ _NAMES = {float: "d", int: "q", bool: "?"}  # for who has not NumPy
 def shared_array(shape: int | Sequence[int], dtype: Any = float) -> Any:
     """Return a zeroed array in shared memory.
 
-    It is a NumPy array if NumPy is installed, otherwise a memoryview. Forked processes see the same bytes; slices and
-    other views keep the memory as long as they live.
+    It is a NumPy array if NumPy is installed, otherwise a memoryview. It travels by reference, and so do its slices and
+    other views: through queues and pipes, as arguments and results of pools, executors and processes, in a few bytes
+    whatever its size. Whoever has it sees the same bytes, and the memory lives until the last view in any process dies.
 
     :param shape: the length, or the lengths of all dimensions
     :param dtype: what NumPy takes for a dtype; without NumPy a typecode, a simple ctypes type, float, int or bool
@@ -39,6 +42,7 @@ def shared_array(shape: int | Sequence[int], dtype: Any = float) -> Any:
     type_ = numpy.dtype(dtype)
     if type_.hasobject:
         raise TypeError("Python objects cannot be shared between processes")
+    know_numpy(numpy)
     return numpy.ndarray(lengths, type_, buffer=_core.ValueBlock(math.prod(lengths) * type_.itemsize))
 
 

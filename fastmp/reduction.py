@@ -34,6 +34,11 @@ __all__ = [
 ]
 
 
+# Reducers that know of protocol 5: {type: (the one that is registered, the one that messages use in its place)}. Read
+# by csrc/wire/reducers.c when what is registered has changed.
+in_messages: dict[type, tuple[Any, Any]] = {}
+
+
 def __getattr__(name: str) -> Any:
     """What is not here is the standard library's."""
     return getattr(_reduction, name)

@@ -19,6 +19,7 @@ from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from . import _core
+from . import _references as _references  # memoryviews on what is made here go by reference
 from ._atomic import atomic
 from ._layout import fields_of
 from .reduction import ForkingPickler

@@ -5,7 +5,8 @@
  * Anybody may register at any time, and must be heard from the next message on. A plain dict is what the pickler looks
  * up fast, and merging the two for each message would be slow, so the merged one is kept as long as its sources hold
  * exactly the pairs that they held when it was made. Comparing pointers is enough: the merged dict keeps all keys
- * alive, and `pairs` all values, so no other object can have their addresses.
+ * alive, and `pairs` all values, so no other object can have their addresses. Messages have reducers of their own for
+ * some types (fastmp.reduction.in_messages), which are registered after they were written there.
  */
 #include "wire/encode.h"
 
@@ -95,12 +96,41 @@ remember_pairs(struct source *s)
     return 0;
 }
 
+/* A reducer that is registered, and still the one in force, gives way to the one that knows of protocol 5. */
+static int
+use_in_message(PyObject *table, PyObject *type, PyObject *pair)
+{
+    if (!PyTuple_CheckExact(pair) || PyTuple_GET_SIZE(pair) != 2) {
+        PyErr_SetString(PyExc_TypeError, "fastmp.reduction.in_messages holds pairs");
+        return -1;
+    }
+    PyObject *in_force = PyDict_GetItemWithError(table, type);
+    if (in_force == NULL || in_force != PyTuple_GET_ITEM(pair, 0)) {
+        return in_force == NULL && PyErr_Occurred() ? -1 : 0;
+    }
+    return PyDict_SetItem(table, type, PyTuple_GET_ITEM(pair, 1));
+}
+
+static int
+use_all_in_messages(PyObject *table)
+{
+    PyObject *variants = attribute_of("fastmp.reduction", NULL, "in_messages");
+    PyObject *type, *pair;
+    Py_ssize_t at = 0;
+    int rc = variants != NULL ? 0 : -1;
+    while (rc == 0 && PyDict_Next(variants, &at, &type, &pair)) {
+        rc = use_in_message(table, type, pair);
+    }
+    Py_XDECREF(variants);
+    return rc;
+}
+
 /* ForkingPickler's win over copyreg's, as in the standard library. */
 static PyObject *
 merge(void)
 {
     PyObject *table = PyDict_Copy(sources[0].dict);
-    if (table != NULL && PyDict_Update(table, sources[1].dict) < 0) {
+    if (table != NULL && (PyDict_Update(table, sources[1].dict) < 0 || use_all_in_messages(table) < 0)) {
         Py_CLEAR(table);
     }
     return table;

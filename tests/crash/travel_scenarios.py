@@ -13,6 +13,8 @@ from typing import Any
 
 from case import Notes, Victim, finish, fork, helper
 
+import fastmp
+
 COUNT = 4
 
 
@@ -89,6 +91,57 @@ def passer_dies(victim: Victim) -> None:
     finish(receiver)
     take_all(here, sender)
     take_all(there, sender)
+
+
+def send_arrays(queue: Any, notes: Notes, kept: Any) -> None:
+    for number in range(COUNT):
+        made = fastmp.shared_array(9000, "B")
+        made[:] = memoryview(bytes([number]) * 9000)
+        queue.put((made[5:], kept[1:]))
+        notes[0] = number + 1
+
+
+def take_arrays(queue: Any, process: Any) -> int:
+    """Take arrays out, each with a view on the one that everybody has, until the process has ended. How many."""
+    count = 0
+    while True:
+        done = process.exitcode is not None
+        try:
+            made, kept = queue.get(timeout=0.02)
+        except Empty:
+            if done:
+                return count
+            continue
+        assert len(made) == 8995
+        assert made[0] == made[8994]
+        kept[0] += 1
+        count += 1
+
+
+def array_s_sender_dies(victim: Victim) -> None:
+    """The arrays that it had made and sent stay whole without it, and go with their last views."""
+    queue, notes, kept = fork.Queue(), Notes(1), fastmp.shared_array(3, "q")
+    process = victim.start(send_arrays, queue, notes, kept)
+    count = take_arrays(queue, process)
+    victim.join()
+    assert notes[0] <= count <= notes[0] + 1
+    assert kept[1] == count
+
+
+def array_s_receiver_dies(victim: Victim) -> None:
+    """The message in its hand is lost, and what it had views on is given back."""
+    queue, kept = fork.Queue(), fastmp.shared_array(3, "q")
+
+    def hold() -> None:
+        held = [queue.get() for _ in range(COUNT)]
+        held[0][1][0] += 1
+
+    victim.start(hold)
+    process = helper(send_arrays, queue, Notes(1), kept)
+    finish(process)
+    victim.join()
+    assert victim.killed or kept[1] == 1
+    take_arrays(queue, process)
 
 
 def lend(queue: Any) -> None:
@@ -173,6 +226,8 @@ SCENARIOS: dict[str, Callable[[Victim], None]] = {
     "Objects in messages, who passes them on": passer_dies,
     "Objects in messages, who holds their queue last": queue_in_queue_dies,
     "Objects in messages, parent of a pool": pool_worker_dies,
+    "Arrays in messages, sender": array_s_sender_dies,
+    "Arrays in messages, receiver": array_s_receiver_dies,
     "Objects in pickles, lender": lender_dies,
     "Objects in pickles, borrower": borrower_dies,
 }

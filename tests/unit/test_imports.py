@@ -39,6 +39,7 @@ LAYERS = (
         "_jupyter",
         "_native",
         "_preloaded",
+        "_references",
         "_shared_array",
         "_shared_dict",
         "_signature",
