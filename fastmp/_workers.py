@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from contextlib import suppress
 from multiprocessing.process import parent_process
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,31 +39,29 @@ def count_workers(wanted: int | None) -> int:
 
 
 def parent_to_follow() -> int | None:
-    """In the parent, before a worker is made: whom the worker is not to outlive.
+    """In the parent, before a worker is made: whose end the kernel is to tell it; None if the kernel cannot.
 
     The kernel watches the *thread* that forks, so only the main thread, which lives as long as the process, will do.
-    Other workers notice within half a second, when they have nothing to do.
     """
     return os.getpid() if threading.current_thread() is threading.main_thread() else None
 
 
 def follow(parent: int | None) -> None:
-    """In the worker: end when the parent ends, however it ends.
+    """In the worker: end when the parent ends, however it ends, and whatever the worker is doing then.
 
-    A worker that the fork server has made ends with the server, and when it has nothing to do and the parent is gone.
+    The kernel sees to it, or where it cannot, a thread of C that sleeps until then. A worker that a fork server has
+    made ends with the server, too.
     """
-    if parent is None:
-        return
     try:
-        _core.die_with_parent(parent)
-    except ProcessLookupError:
-        if not _parent_lives():
-            os._exit(1)
-
-
-def _parent_lives() -> bool:
-    parent = parent_process()
-    return parent is not None and parent.is_alive()
+        if parent is not None:
+            _core.die_with_parent(parent)
+            return
+    except ProcessLookupError:  # a fork server's child, or the parent has ended already
+        pass
+    sentinel = parent_sentinel()
+    if sentinel >= 0:
+        with suppress(OSError):  # no more threads: it still looks twice a second while it has nothing to do
+            _core.follow(sentinel)
 
 
 def parent_sentinel() -> int:

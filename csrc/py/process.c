@@ -1,8 +1,10 @@
 /*
- * What a Process needs of C: fork, the end of a child, descriptors of processes. Called by: fastmp/popen_fork.py.
+ * What a Process needs of C: fork, the end of a child, descriptors of processes. Called by: fastmp/popen_fork.py,
+ * fastmp/_workers.py.
  */
 #include "py/types.h"
 #include "pyrt/wait.h"
+#include "sys/follow.h"
 #include "sys/process.h"
 
 PyDoc_STRVAR(
@@ -75,11 +77,30 @@ process_die_with_parent(PyObject *Py_UNUSED(module), PyObject *arg)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(follow_doc,
+             "follow(pidfd)\n--\n\nThis process is killed when the one behind the descriptor ends, which stays open. A "
+             "thread of C waits for that.");
+
+static PyObject *
+process_follow(PyObject *Py_UNUSED(module), PyObject *arg)
+{
+    int pidfd = PyObject_AsFileDescriptor(arg);
+    if (pidfd < 0) {
+        return NULL;
+    }
+    int rc = sys_follow(pidfd);
+    if (rc != 0) {
+        return fmp_py_raise(rc, NULL);
+    }
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef process_functions[] = {
     {"fork", process_fork, METH_NOARGS, fork_doc},
     {"reaped", process_reaped, METH_O, reaped_doc},
     {"leave", process_leave, METH_NOARGS, leave_doc},
     {"die_with_parent", process_die_with_parent, METH_O, die_with_parent_doc},
+    {"follow", process_follow, METH_O, follow_doc},
     {"pidfd_open", process_pidfd_open, METH_O, pidfd_open_doc},
     {NULL, NULL, 0, NULL},
 };
