@@ -69,7 +69,7 @@ class _End:
 
 
 def _detach(descriptor: Any) -> int:
-    """Return the descriptor, or -1 if its sender has ended: the queue does without, only `_reader.fileno()` cannot."""
+    """Return the descriptor, or -1 if its sender has ended: the queue looks for it elsewhere."""
     try:
         return detach(descriptor)
     except (OSError, EOFError):

@@ -13,6 +13,7 @@
 #include "py/types.h"
 #include "pyrt/travel.h"
 #include "sys/clock.h"
+#include "sys/io.h"
 
 /* Cells of a queue without a bound: enough that producer and consumer seldom meet, 64 KiB. */
 #define UNBOUNDED_LIMIT (512 - FMP_RING_SPARE_CELLS)
@@ -246,6 +247,7 @@ fmp_queue_get_by(struct fmp_queue *q, uint64_t deadline_ns)
         int waited = fmp_py_await(&ring_of(q)->shm->items, fmp_ring_may_pop, ring_of(q),
                                   empty ? deadline_ns : FMP_NEVER, &q->get_spin);
         if (waited == FMP_PY_TIMEOUT) {
+            fmp_queue_bell_vain(q);
             PyErr_SetNone(fmp_queue_empty_error);
         }
         if (waited != FMP_PY_READY) {
@@ -414,8 +416,11 @@ make_shared(struct fmp_queue *q, uint64_t limit)
         return -1;
     }
     (void)fmp_ring_init(fmp_handle_at(&q->handle), limit); /* the limit has been checked */
+    if (open_block(q, ring_bytes) < 0) {
+        return -1;
+    }
     fmp_queue_bell_open(q);
-    return open_block(q, ring_bytes);
+    return 0;
 }
 
 /* The limit of a new queue's ring; 0 with an exception set. */
@@ -430,6 +435,7 @@ set_kind(struct fmp_queue *q, long long maxsize, bool joinable)
         PyErr_Format(PyExc_OverflowError, "maxsize %lld is too large", maxsize);
         return 0;
     }
+    q->fd = -1;
     q->bounded = maxsize > 0 && maxsize <= BOUND_MAX;
     q->joinable = joinable;
     return q->bounded ? (uint64_t)maxsize : UNBOUNDED_LIMIT;
@@ -473,7 +479,7 @@ queue_travel(PyObject *self, PyObject *unused)
 }
 
 PyDoc_STRVAR(arrive_doc, "_arrive(record, maxsize, joinable, fd)\n--\n\nAs _setup, but for a queue that exists. The "
-                         "descriptor is the queue's from then on.");
+                         "descriptor is the queue's from then on, also after an error.");
 static PyObject *
 queue_arrive(PyObject *self, PyObject *args)
 {
@@ -485,13 +491,14 @@ queue_arrive(PyObject *self, PyObject *args)
         return NULL;
     }
     uint64_t ring_bytes, limit = set_kind(q, maxsize, joinable != 0);
-    if (limit == 0 || fmp_travel_unpack(&q->handle, record, FMP_BLOCK_RING, block_bytes(limit, &ring_bytes)) < 0) {
+    if (limit == 0 || fmp_travel_unpack(&q->handle, record, FMP_BLOCK_RING, block_bytes(limit, &ring_bytes)) < 0 ||
+        open_block(q, ring_bytes) < 0) {
+        if (fd >= 0) {
+            sys_close(fd);
+        }
         return NULL;
     }
-    q->fd = fd;
-    if (open_block(q, ring_bytes) < 0) {
-        return NULL;
-    }
+    fmp_queue_bell_arrive(q, fd);
     Py_RETURN_NONE;
 }
 

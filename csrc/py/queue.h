@@ -11,6 +11,7 @@ struct fmp_queue_shm {
     FMP_ALIGNED _Atomic uint64_t unfinished; /* JoinableQueue: put and not yet task_done */
     struct fmp_ec_shm all_done;
     FMP_ALIGNED struct fmp_bell_shm bell; /* seldom written: every put looks at it */
+    _Atomic uint64_t bell_place;          /* where the descriptor can be had; see queue_bell.c */
     _Atomic uint32_t watched;             /* somebody looks at the descriptor */
 };
 
@@ -33,18 +34,24 @@ struct fmp_queue {
     struct fmp_channel channel;
     struct fmp_queue_shm *shm;
     struct fmp_overflow overflow;
-    int fd; /* an eventfd for those who look at `_reader.fileno()`; -1: there were none left */
+    int fd; /* for those who look at `_reader.fileno()`, -1 for none; the next three are queue_bell.c's */
+    uint32_t fd_generation;
+    uint64_t fd_inode, vain_place;
+    bool watches; /* fileno() was called here */
     struct fmp_spin put_spin, get_spin;
     bool bounded, joinable, closed, feeding;
     bool used; /* this process has put: close() closes the reader too, as in the standard library */
     PyObject *weakrefs;
 };
 
-/* queue_bell.c: the descriptor. open: at the making of a queue. heard: after each message taken. */
+/* queue_bell.c: the descriptor. open: at the making of a queue. arrive: one that exists, with a copy of the descriptor,
+ * which may be of an older bell, or -1. heard: after each message taken. vain: after a look that found none. */
 void fmp_queue_bell_open(struct fmp_queue *q);
+void fmp_queue_bell_arrive(struct fmp_queue *q, int fd);
 void fmp_queue_bell_close(struct fmp_queue *q);
 void fmp_queue_bell_ring_slow(struct fmp_queue *q);
 void fmp_queue_bell_hush(struct fmp_queue *q);
+void fmp_queue_bell_heal(struct fmp_queue *q);
 PyObject *fmp_queue_fileno(PyObject *self, PyObject *unused);
 /* After each message sent: one load, as long as nobody looks at the descriptor. */
 FMP_INLINE void
@@ -62,6 +69,13 @@ fmp_queue_bell_heard(struct fmp_queue *q)
     /* Q4: relaxed, behind the fence E1 of fmp_ring_end_pop. Pairs with Q3 in fmp_queue_fileno. */
     if (FMP_UNLIKELY(fmp_load_relaxed(&q->shm->watched) != 0)) {
         fmp_queue_bell_hush(q);
+    }
+}
+FMP_INLINE void
+fmp_queue_bell_vain(struct fmp_queue *q)
+{
+    if (FMP_UNLIKELY(fmp_load_relaxed(&q->shm->watched) != 0)) { /* relaxed: a byte too many may wait */
+        fmp_queue_bell_heal(q);
     }
 }
 

@@ -7,6 +7,7 @@
  *   B4  sender   fence seq_cst between -> RINGING and its look at the ring, with B5
  *   B5  reader   fence seq_cst (E1 of fmp_ec_notify) between its pop and a hush, with B4: if the sender still sees its
  *                message, the hush sees RINGING, and waits for the byte
+ *   B7  renew    fence seq_cst between the new generation's QUIET and its look at the ring, with B1
  *   B6  sender   fence seq_cst between RINGING -> QUIET and another look at the ring, with B1
  *   B3  all      CAS acq_rel on the word: whoever sees a state sees the byte that goes with it, with B3
  */
@@ -26,7 +27,20 @@ enum state { RUNG = 0, TAKING = 1, QUIET = 2, RINGING = 3 };
 static enum state
 state_of(uint64_t word)
 {
-    return (enum state)((word >> 24) & 0xff);
+    return (enum state)((word >> 24) & 3);
+}
+
+static uint32_t
+generation_of(uint64_t word)
+{
+    return (uint32_t)(word >> 26) % FMP_BELL_GENERATIONS;
+}
+
+/* The bell has another descriptor than ours. */
+static bool
+is_stale(const struct fmp_bell *bell, uint64_t word)
+{
+    return FMP_UNLIKELY(generation_of(word) != bell->generation);
 }
 
 static uint32_t
@@ -40,7 +54,7 @@ static uint64_t
 next_word(const struct fmp_bell *bell, uint64_t word, enum state state)
 {
     uint64_t version = (word >> 32) + 1;
-    return version << 32 | (uint64_t)state << 24 | (bell->region->me & FMP_ID_MASK);
+    return version << 32 | (uint64_t)bell->generation << 26 | (uint64_t)state << 24 | (bell->region->me & FMP_ID_MASK);
 }
 
 /* Moves the bell from exactly *word to `state`; *word is the word it has then. */
@@ -79,17 +93,20 @@ take_byte(const struct fmp_bell *bell)
 
 /* ---- the sender ---- */
 
-/* Makes the bell RINGING in our name, as *word; false if a byte is there already, or on its way. */
-static bool
+/* Makes the bell RINGING in our name, as *word: 1; 0 if a byte is there already, or on its way; -ESTALE. */
+static int
 begin_ringing(const struct fmp_bell *bell, uint64_t *word)
 {
     *word = fmp_load_acquire(&bell->shm->word); /* B3 */
     do {
         if (state_of(*word) == RUNG || (state_of(*word) == RINGING && !owner_is_dead(bell, *word))) {
-            return false;
+            return 0;
+        }
+        if (is_stale(bell, *word)) {
+            return -ESTALE;
         }
     } while (!move(bell, word, RINGING));
-    return true;
+    return 1;
 }
 
 int
@@ -97,8 +114,9 @@ fmp_bell_ring_slow(const struct fmp_bell *bell, fmp_ec_ready_fn pending, void *c
 {
     uint64_t word;
     do {
-        if (!begin_ringing(bell, &word)) {
-            return 0;
+        int begun = begin_ringing(bell, &word);
+        if (begun <= 0) {
+            return begun;
         }
         FMP_FAULT("bell:ringing");
         fmp_fence_seq_cst(); /* B4: RINGING before the look at the ring. Pairs with B5. */
@@ -156,7 +174,7 @@ look(const struct fmp_bell *bell, uint64_t *word, bool is_pending)
 {
     *word = fmp_load_acquire(&bell->shm->word); /* B3 */
     enum state state = state_of(*word);
-    if (state == QUIET || (is_pending && state != TAKING)) {
+    if (state == QUIET || is_stale(bell, *word) || (is_pending && state != TAKING)) {
         return DONE; /* if a message is there: the byte is, too, or on its way */
     }
     if (state == RUNG) {
@@ -206,9 +224,31 @@ fmp_bell_heal(const struct fmp_bell *bell)
 {
     uint64_t word = fmp_load_acquire(&bell->shm->word); /* B3 */
     /* QUIET before we saw the descriptor readable, and still the same QUIET: the byte belongs to nobody. */
-    if (state_of(word) == QUIET && is_readable(bell) && move(bell, &word, TAKING)) {
+    if (state_of(word) == QUIET && !is_stale(bell, word) && is_readable(bell) && move(bell, &word, TAKING)) {
         (void)finish_taking(bell, word, true, nothing_pending, NULL);
     }
+}
+
+/* Is the word of a generation before ours? */
+static bool
+is_behind(const struct fmp_bell *bell, uint64_t word)
+{
+    uint32_t ahead = (bell->generation - generation_of(word)) % FMP_BELL_GENERATIONS;
+    return ahead != 0 && ahead < FMP_BELL_GENERATIONS / 2;
+}
+
+int
+fmp_bell_renew(const struct fmp_bell *bell, fmp_ec_ready_fn pending, void *ctx)
+{
+    uint64_t word = fmp_load_acquire(&bell->shm->word); /* B3 */
+    while (is_behind(bell, word) && !move(bell, &word, QUIET)) {
+    }
+    if (is_stale(bell, word)) {
+        return -ESTALE;
+    }
+    FMP_FAULT("bell:renewed");
+    fmp_fence_seq_cst(); /* B7: the new descriptor, and who has it, before the look at the ring. Pairs with B1. */
+    return pending(ctx) ? fmp_bell_ring(bell, pending, ctx) : 0;
 }
 
 void

@@ -2,8 +2,10 @@
 #include "sys/io.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sys/clock.h"
@@ -24,6 +26,40 @@ int
 sys_close(int fd)
 {
     return close(fd) == 0 ? 0 : -errno;
+}
+
+int
+sys_reopen_pipe(pid_t pid, int fd)
+{
+    char path[48] = "";
+    if (pid == 0) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    } else {
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, fd);
+    }
+    int opened = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    return opened >= 0 ? opened : -errno;
+}
+
+int
+sys_pipe_both_ways(void)
+{
+    int fds[2];
+    int rc = sys_pipe(fds);
+    if (rc < 0) {
+        return rc;
+    }
+    int fd = sys_reopen_pipe(0, fds[0]);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    return fd;
+}
+
+uint64_t
+sys_inode(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 ? (uint64_t)st.st_ino : 0;
 }
 
 int

@@ -3,6 +3,8 @@
 Each scenario is called with the victim, in a process of its own (case.py), and is registered in SCENARIOS.
 """
 
+import os
+import resource
 import select
 import time
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from functools import partial
 from queue import Empty
 from typing import Any
 
-from case import Notes, Victim, die_at, finish, fork, helper, wait_dead
+from case import SURVIVAL_SECONDS, Notes, Victim, die_at, finish, fork, helper, wait_dead
 
 COUNT = 8
 SIZES = {"small": 8, "5 KB": 5_000, "1 MB": 1_000_000}
@@ -369,6 +371,55 @@ def watched_receiver_dies(victim: Victim) -> None:
     reader.close()
 
 
+def without_descriptors(make: Callable[[], Any]) -> Any:
+    """What is made when this process has used up its descriptors."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(lowest := os.dup(0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+    try:
+        return make()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def look_and_take(queue: Any, seconds: float) -> list[int]:
+    """The numbers of the messages that are there when the descriptor is readable."""
+    numbers: list[int] = []
+    if select.select([queue._reader], [], [], seconds)[0]:
+        while (found := take(queue, 0)) is not None:
+            numbers.append(found[1])
+    return numbers
+
+
+def maker_of_a_descriptor_dies(victim: Victim) -> None:
+    """A queue without one is looked at: by the victim, then by this process, which makes another if it must."""
+    fork.Queue()  # the region
+    queue = without_descriptors(fork.Queue)
+    notes = Notes(3)
+
+    def look() -> None:
+        notes[0] = len(look_and_take(queue, 5))
+
+    def put_late() -> None:
+        notes.wait_for(2, 1)
+        queue.put(message("late", 1, 8))
+
+    late = helper(put_late)  # it is there before anybody has the descriptor
+    queue.put(message("main", 0, 8))
+    victim.start(look)
+    victim.join()
+    found = look_and_take(queue, 0)
+    assert victim.killed or notes[0] == 1
+    notes[2] = 1
+    while 1 not in found:
+        more = look_and_take(queue, SURVIVAL_SECONDS)
+        assert more, "the descriptor tells nothing of the message"
+        found += more
+    finish(late)
+    assert found in ([1], [0, 1])
+    assert not select.select([queue._reader], [], [], 0)[0]
+
+
 MAKERS: dict[str, Callable[[], Any]] = {
     "Queue": fork.Queue,
     "Queue(3)": lambda: fork.Queue(3),
@@ -394,4 +445,5 @@ for _label, _size in SIZES.items():
         SCENARIOS[f"{_name}, sender, {_label}"] = partial(sender_dies, _duplex, _size)
         SCENARIOS[f"{_name}, receiver, {_label}"] = partial(receiver_dies, _duplex, _size)
     SCENARIOS[f"Pipe(False), one of two receivers, {_label}"] = partial(one_of_two_receivers_dies, _size)
+SCENARIOS["Queue, who makes its descriptor"] = maker_of_a_descriptor_dies
 SCENARIOS["Pipe(False), receiver in select"] = watched_receiver_dies

@@ -5,7 +5,6 @@ import multiprocessing.connection
 import os
 import pickle
 import queue
-import resource
 import select
 import signal
 import subprocess
@@ -304,23 +303,6 @@ def test_descriptor_of_the_reader(kind):
     assert q.get() == "hello"
     assert not is_readable(fd)
     finish(process)
-
-
-def test_queues_without_descriptors():
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    first = fastmp.Queue()  # makes the region, if no other test has
-    os.close(lowest := os.dup(0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
-    try:
-        queues = [fastmp.Queue() for _ in range(50)]
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    for i, q in enumerate(queues):
-        q.put(i)
-        assert q.get(timeout=5) == i
-    with pytest.raises(OSError, match="descriptor"):
-        queues[-1]._reader.fileno()
-    assert first.empty()
 
 
 def test_get_waits_for_a_put_of_another_process():
