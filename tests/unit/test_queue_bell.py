@@ -3,14 +3,13 @@
 import asyncio
 import os
 import resource
-import select
 from contextlib import contextmanager
 
 import pytest
 from support.processes import child, eventually, in_child
+from support.watchers import get, is_readable, look, look_long, put, put_when_told, serve
 
 import fastmp
-from fastmp.connection import wait
 
 
 @contextmanager
@@ -22,10 +21,6 @@ def no_descriptor_left():
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def is_readable(queue, seconds=0.0):
-    return bool(select.select([queue._reader], [], [], seconds)[0])
 
 
 def made_and_sent(channel):
@@ -45,29 +40,6 @@ def orders():
     return fastmp.Queue(), fastmp.SimpleQueue()
 
 
-def serve(orders, answers):
-    """Do with the queue that has come what is asked for, until told to end."""
-    queue = orders.get()
-    while (order := orders.get()) is not None:
-        answers.put(order(queue))
-
-
-def put(queue):
-    queue.put("from the other")
-
-
-def get(queue):
-    return queue.get(timeout=20)
-
-
-def look(queue):
-    return is_readable(queue)
-
-
-def look_long(queue):
-    return is_readable(queue, 20) and wait([queue._reader], 20) == [queue._reader] and queue.get(timeout=20)
-
-
 def test_made_when_there_was_no_descriptor(orders):
     with no_descriptor_left():
         queue = fastmp.Queue()
@@ -81,11 +53,6 @@ def test_made_when_there_was_no_descriptor(orders):
         assert is_readable(queue, 20)
         assert queue.get() == "from the other"
         assert not is_readable(queue)
-
-
-def put_when_told(queue, orders):
-    orders.get(timeout=20)
-    put(queue)
 
 
 def test_whose_maker_has_ended(orders):
