@@ -69,6 +69,7 @@ fmp_heap_after_fork(struct fmp_heap *heap)
 {
     memset(heap->hints, 0, sizeof heap->hints);
     heap->settling = heap->unsettled = false;
+    heap->unasked = 0;
 }
 
 void

@@ -17,6 +17,11 @@
 /* Memory that is left to others. The kernel does not refuse pages, it kills for them, and not always the one who took
  * them: whoever would go below this gets -ENOSPC. */
 #define SPARE_BYTES (UINT64_C(1) << 26)
+/* Of a small machine or control group, this part. */
+#define SPARE_PART 8
+/* What a process takes without asking again: this part of what there was, and no more than so many bytes. */
+#define UNASKED_PART 8
+#define UNASKED_MAX (UINT64_C(1) << 26)
 /* Free pages that are kept, per region. Faulting in and zeroing a page costs about as much as copying it, so a stream
  * of large messages is twice as fast on warm blocks; this is room for 64 messages of 4 MiB. */
 #define WARM_BYTES_MAX (INT64_C(1) << 28)
@@ -27,17 +32,27 @@ page_up(uint64_t bytes)
     return (bytes + FMP_PAGE_BYTES - 1) / FMP_PAGE_BYTES * FMP_PAGE_BYTES;
 }
 
-bool
-fmp_backing_has_room(uint64_t bytes)
-{
-    uint64_t available = sys_memory_available();
-    return available >= SPARE_BYTES && available - SPARE_BYTES >= bytes;
-}
-
 static uint64_t
 min_u64(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
+}
+
+bool
+fmp_backing_has_room(struct fmp_heap *heap, uint64_t bytes)
+{
+    if (bytes <= heap->unasked) {
+        heap->unasked -= bytes;
+        return true;
+    }
+    struct sys_memory memory = sys_memory_available();
+    uint64_t spare = min_u64(SPARE_BYTES, memory.total / SPARE_PART);
+    heap->unasked = 0;
+    if (memory.available < spare || memory.available - spare < bytes) {
+        return false;
+    }
+    heap->unasked = min_u64((memory.available - spare - bytes) / UNASKED_PART, UNASKED_MAX);
+    return true;
 }
 
 int
@@ -97,7 +112,7 @@ reserve_pieces(struct fmp_heap *heap, const struct fmp_block *block, uint64_t fr
 {
     while (from < to) {
         uint64_t piece = min_u64(to - from, RESERVE_PIECE);
-        if (to - from >= RESERVE_PIECE && !fmp_backing_has_room(to - from)) {
+        if (!fmp_backing_has_room(heap, to - from)) {
             return -ENOSPC;
         }
         int rc = sys_reserve_pages(heap->region->fd, block->payload + from, piece);

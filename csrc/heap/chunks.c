@@ -3,9 +3,6 @@
 #include "heap/internal.h"
 #include "sys/memory.h"
 
-/* The machine's memory is looked at once per so many chunks: a heap of small blocks must not fill it up either. */
-#define CHUNKS_PER_LOOK 16
-
 static uint64_t
 claimed_chunks(const struct fmp_heap *heap)
 {
@@ -169,9 +166,6 @@ claim_run(struct fmp_heap *heap, uint32_t run, uint64_t *chunk)
         if (n > heap->chunks || run > heap->chunks - n) {
             return -ENOSPC;
         }
-        if (n % CHUNKS_PER_LOOK == 0 && !fmp_backing_has_room(CHUNKS_PER_LOOK * FMP_CHUNK_BYTES)) {
-            return -ENOSPC;
-        }
         int rc = back_table(heap, n + run);
         if (rc == 0) {
             rc = sys_reserve_pages(heap->region->fd, fmp_chunk_off(heap, n), FMP_PAGE_BYTES);
@@ -197,7 +191,9 @@ push_chunk(struct fmp_heap *heap, unsigned cls, uint64_t chunk)
 int
 fmp_chunk_new(struct fmp_heap *heap, unsigned cls, uint64_t *chunk)
 {
-    int rc = claim_run(heap, heap->classes[cls].run, chunk);
+    /* Large blocks ask when their pages are reserved; a heap of small ones must not fill the machine up either. */
+    bool has_room = cls >= FMP_SMALL_CLASSES || fmp_backing_has_room(heap, FMP_CHUNK_BYTES);
+    int rc = has_room ? claim_run(heap, heap->classes[cls].run, chunk) : -ENOSPC;
     if (rc != 0) {
         return rc;
     }

@@ -34,6 +34,7 @@ struct fmp_heap {
     struct fmp_class classes[FMP_CLASSES];
     struct fmp_hints hints[FMP_CLASSES];
     bool settling, unsettled; /* holders.c */
+    uint64_t unasked;         /* bytes that may be taken before the machine is asked again */
 };
 
 /* A block that is known to exist. */
@@ -97,8 +98,8 @@ int fmp_chunk_new(struct fmp_heap *heap, unsigned cls, uint64_t *chunk);
 
 /* backing.c: pages. */
 
-/* May so many bytes more be taken from the machine's memory? Some system calls. */
-bool fmp_backing_has_room(uint64_t bytes);
+/* May so many bytes more be taken from the machine's memory, or the control group's? Now and then some system calls. */
+bool fmp_backing_has_room(struct fmp_heap *heap, uint64_t bytes);
 /* Pages of a small chunk up to `end` bytes from its start. 0, -ENOSPC. */
 int fmp_backing_chunk(struct fmp_heap *heap, uint64_t chunk, unsigned cls, uint64_t end);
 /* Pages for the first `bytes` of a block that we own. 0, -ENOSPC. */

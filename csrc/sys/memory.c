@@ -2,21 +2,33 @@
 #include "sys/memory.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3 */
+#endif
+
+/* Not executable, for good, where the kernel knows of that. */
+static int
+memfd(const char *name)
+{
+    unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+    int fd = memfd_create(name, flags | MFD_NOEXEC_SEAL);
+    return fd >= 0 || errno != EINVAL ? fd : memfd_create(name, flags);
+}
+
 int
 sys_memfd(const char *name, uint64_t size)
 {
-    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd = memfd(name);
     if (fd < 0) {
         return -errno;
     }
-    if (ftruncate(fd, (off_t)size) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
+    /* SEAL: nor can anybody who has the descriptor take its pages from the others, or forbid them to write. */
+    if (ftruncate(fd, (off_t)size) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
         int err = errno;
         close(fd);
         return -err;
@@ -60,47 +72,6 @@ sys_release_pages(int fd, uint64_t off, uint64_t len)
 {
     int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
     return fallocate(fd, mode, (off_t)off, (off_t)len) == 0 ? 0 : -errno;
-}
-
-/* The start of a small text file, as a string; empty if it cannot be read. */
-static void
-read_text(const char *path, char *text, size_t size)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, text, size - 1) : 0;
-    if (fd >= 0) {
-        close(fd);
-    }
-    text[n > 0 ? n : 0] = '\0';
-}
-
-/* The number behind `name` in a text, in units of 1024 bytes; 0 if it is not there. */
-static uint64_t
-kib_of(const char *text, const char *name)
-{
-    const char *at = strstr(text, name);
-    return at != NULL ? strtoull(at + strlen(name), NULL, 10) * 1024 : 0;
-}
-
-static uint64_t
-group_limit(void)
-{
-    char text[32];
-    read_text("/sys/fs/cgroup/memory.max", text, sizeof text);
-    return text[0] >= '0' && text[0] <= '9' ? strtoull(text, NULL, 10) : UINT64_MAX;
-}
-
-uint64_t
-sys_memory_available(void)
-{
-    char text[2048];
-    read_text("/proc/meminfo", text, sizeof text);
-    uint64_t available = kib_of(text, "MemAvailable:"), limit = group_limit();
-    if (available == 0) {
-        return limit;
-    }
-    available += kib_of(text, "SwapFree:");
-    return available < limit ? available : limit;
 }
 
 int

@@ -4,7 +4,8 @@
 
 #include "base/attr.h"
 
-/* A memfd, close-on-exec, of `size` bytes, sparse, that can neither shrink nor grow. The descriptor, or -errno. */
+/* A memfd, close-on-exec, of `size` bytes, sparse, that can neither shrink nor grow nor be sealed in any other way. The
+ * descriptor, or -errno. */
 int sys_memfd(const char *name, uint64_t size);
 /* Maps `size` bytes of `fd` shared and not reserved, at *base. 0 or -errno. */
 int sys_map_shared(int fd, uint64_t size, void **base);
@@ -13,9 +14,14 @@ int sys_unmap(void *base, uint64_t size);
 int sys_reserve_pages(int fd, uint64_t off, uint64_t len);
 /* Gives the pages behind [off, off+len) back; they read as zero afterwards. */
 int sys_release_pages(int fd, uint64_t off, uint64_t len);
-/* Bytes that could still be reserved without the kernel killing somebody for them: what it calls available, plus free
- * swap, or the limit of the control group if that is less. UINT64_MAX if it does not say. Reads two small files. */
-uint64_t sys_memory_available(void);
+/* available.c. Bytes that could still be reserved without the kernel killing somebody for them, and of how many: of the
+ * machine's memory, or of a control group's, whichever has less left. UINT64_MAX if nobody says. Reads some small
+ * files.
+ */
+struct sys_memory {
+    uint64_t available, total;
+};
+struct sys_memory sys_memory_available(void);
 /* Size of the file behind `fd` in *size. */
 int sys_file_size(int fd, uint64_t *size);
 /* Is it a memfd that nobody can shrink? Then memory mapped from it stays. */
