@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def _help(
     seen = crew.pumps
     while True:
         while crew.deferred:
-            run_deferred(crew.deferred.pop(0))
+            with suppress(Exception):  # of a callback is told by run_deferred; here: nobody can be told (a full disk)
+                run_deferred(crew.deferred.pop(0))
         owner = ref()
         if owner is None or not must_go_on(owner):
             return
@@ -56,5 +58,6 @@ def _help(
         try:
             crew.pump(_SLICE)
         except Exception:
-            sys.excepthook(*sys.exc_info())
+            with suppress(Exception):
+                sys.excepthook(*sys.exc_info())
         seen = crew.pumps

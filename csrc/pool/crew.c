@@ -129,6 +129,12 @@ take_result(struct fmp_crew *crew, struct fmp_message *m)
     PyObject *value = fmp_message_decode(crew->results.space, m);
     fmp_crew_answered(crew);
     crew->answered++;
+    if (FMP_UNLIKELY(kind == FMP_RESULT_NO_ROOM)) {
+        kind = FMP_RESULT_ERROR;
+        Py_XDECREF(value);
+        fmp_py_raise(-ENOSPC, "no room for the result in fastmp's shared memory");
+        value = fmp_take_exception();
+    }
     if (value == NULL) {
         kind = FMP_RESULT_ERROR;
         value = bad_result(crew);

@@ -6,11 +6,12 @@
 
 #include <string.h>
 
-/* Work that waits: one prepared task, or the rest of a map. */
+/* Work that waits: one prepared task, one that found no memory to be prepared in, or the rest of a map. */
 struct fmp_feed {
     struct fmp_feed *next;
     struct fmp_job *job; /* a strong reference */
     enum fmp_task_kind kind;
+    bool is_payload; /* `source` is the payload of one task */
     struct fmp_task_head head;
     PyObject *source;        /* list, tuple or iterator; NULL for a prepared task */
     Py_ssize_t position;     /* of the next item */
@@ -29,6 +30,7 @@ feed_new(struct fmp_job *job, enum fmp_task_kind kind, const struct fmp_task_hea
     feed->next = NULL;
     feed->job = (struct fmp_job *)Py_NewRef((PyObject *)job);
     feed->kind = kind;
+    feed->is_payload = false;
     feed->head = *head;
     feed->source = Py_XNewRef(source);
     feed->position = 0;
@@ -148,12 +150,29 @@ feed_encoded(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind
     return feed;
 }
 
-/* A task that found no room is the next to be sent. */
-static int
-put_first(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, const struct fmp_task_head *head,
-          struct fmp_wire_writer *w)
+/* A task for which shared memory has no room now, as a feed: it is pickled again when it is its turn. NULL with an
+ * exception. */
+static struct fmp_feed *
+feed_payload(struct fmp_job *job, enum fmp_task_kind kind, const struct fmp_task_head *head, PyObject *payload)
 {
-    struct fmp_feed *feed = feed_encoded(crew, job, kind, head, w);
+    struct fmp_feed *feed = feed_new(job, kind, head, payload);
+    if (feed != NULL) {
+        feed->is_payload = true;
+    }
+    return feed;
+}
+
+/* Has a task failed only because the tasks and results that are under way fill the memory? Then it can wait for them,
+ * and the exception is cleared. */
+static bool
+can_wait_for_memory(const struct fmp_crew *crew)
+{
+    return crew->in_flight > 0 && fmp_py_clear_no_space();
+}
+
+static int
+put_first(struct fmp_crew *crew, struct fmp_feed *feed)
+{
     if (feed == NULL) {
         return -1;
     }
@@ -162,7 +181,19 @@ put_first(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, c
         crew->feeds_end = &feed->next;
     }
     crew->feeds = feed;
-    return 0;
+    return -EAGAIN;
+}
+
+/* A task that found no room is the next to be sent: -EAGAIN, or -1 with an exception. */
+static int
+keep_first(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, const struct fmp_task_head *head,
+           struct fmp_wire_writer *w, PyObject *payload)
+{
+    struct fmp_feed *feed = feed_encoded(crew, job, kind, head, w);
+    if (feed == NULL && can_wait_for_memory(crew)) {
+        feed = feed_payload(job, kind, head, payload);
+    }
+    return put_first(crew, feed);
 }
 
 static int
@@ -177,7 +208,7 @@ encode(struct fmp_wire_writer *w, const struct fmp_job *job, PyObject *payload)
 /* Sends one task: 0; -1 if it could not be pickled or sent, and then the job has been told; -EAGAIN if it is kept,
  * because there is no room. That may be although few tasks are on their way: a worker that is stopped just when it has
  * taken a task holds its cell, and the others may go once round the ring meanwhile. Its result, or its end, makes
- * room. */
+ * room. Or the memory is full: what is under way will leave it. */
 static int
 send_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, struct fmp_task_head *head,
           PyObject *payload)
@@ -192,8 +223,10 @@ send_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, s
     if (rc != 0) {
         give_back_claim(crew, job, head);
     }
-    if (rc == -EAGAIN && put_first(crew, job, kind, head, w) < 0) {
-        rc = -1;
+    if (rc == -EAGAIN) {
+        rc = keep_first(crew, job, kind, head, w, payload);
+    } else if (FMP_UNLIKELY(rc != 0) && can_wait_for_memory(crew)) {
+        rc = put_first(crew, feed_payload(job, kind, head, payload));
     }
     if (w != NULL) {
         fmp_wire_writer_free(w);
@@ -204,7 +237,7 @@ send_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, s
     return rc;
 }
 
-/* Keeps one task, pickled now, for later. */
+/* Keeps one task, pickled now if there is memory for it, for later. */
 static int
 keep_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, const struct fmp_task_head *head,
           PyObject *payload)
@@ -215,6 +248,9 @@ keep_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, c
     }
     struct fmp_feed *feed = encode(w, job, payload) == 0 ? feed_encoded(crew, job, kind, head, w) : NULL;
     fmp_wire_writer_free(w);
+    if (feed == NULL && can_wait_for_memory(crew)) {
+        feed = feed_payload(job, kind, head, payload);
+    }
     if (feed == NULL) {
         fail(crew, head);
     } else {
@@ -296,7 +332,9 @@ was_cancelled(struct fmp_crew *crew, struct fmp_feed *feed)
     if (feed->job->kind != FMP_JOB_FUTURE || !feed->job->done) {
         return false;
     }
-    fmp_message_discard(crew->tasks.space, &feed->task);
+    if (feed->source == NULL) {
+        fmp_message_discard(crew->tasks.space, &feed->task);
+    }
     fmp_crew_deliver(crew, &feed->head, FMP_RESULT_CANCELLED, Py_NewRef(Py_None));
     return true;
 }
@@ -324,6 +362,22 @@ feed_prepared(struct fmp_crew *crew, struct fmp_feed *feed)
     }
     drop_first(crew);
     return true;
+}
+
+/* A task that waited for memory. */
+static bool
+feed_kept(struct fmp_crew *crew, struct fmp_feed *feed)
+{
+    struct fmp_task_head head = feed->head;
+    enum fmp_task_kind kind = feed->kind;
+    struct fmp_job *job = (struct fmp_job *)Py_NewRef((PyObject *)feed->job);
+    PyObject *payload = Py_NewRef(feed->source);
+    bool cancelled = was_cancelled(crew, feed);
+    drop_first(crew);
+    bool room = cancelled || send_task(crew, job, kind, &head, payload) != -EAGAIN;
+    Py_DECREF(payload);
+    Py_DECREF(job);
+    return room;
 }
 
 /* The next chunk of a list or tuple. The position moves before Python code can run. */
@@ -409,6 +463,8 @@ fmp_crew_feed(struct fmp_crew *crew)
         struct fmp_feed *feed = crew->feeds;
         if (feed->source == NULL) {
             room = feed_prepared(crew, feed);
+        } else if (feed->is_payload) {
+            room = feed_kept(crew, feed);
         } else if (feed->job->kind == FMP_JOB_STREAM) {
             room = feed_item(crew, feed);
         } else {

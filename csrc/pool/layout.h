@@ -26,8 +26,9 @@ enum fmp_task_kind {
     FMP_TASK_STAR_MANY, /* payload [x, ...]: [f(*x), ...] */
 };
 
-/* The message tag of a result. */
-enum fmp_result_kind { FMP_RESULT_VALUE, FMP_RESULT_ERROR, FMP_RESULT_CANCELLED };
+/* The message tag of a result. NO_ROOM: shared memory had no room for the result, nor for an exception that says so.
+ */
+enum fmp_result_kind { FMP_RESULT_VALUE, FMP_RESULT_ERROR, FMP_RESULT_CANCELLED, FMP_RESULT_NO_ROOM };
 
 struct fmp_task_head {
     uint64_t job;         /* which job the task belongs to */

@@ -12,6 +12,9 @@
 
 /* How often an idle worker looks whether its parent still lives. */
 #define PARENT_LOOK_NS (500 * FMP_NS_PER_MS)
+/* How long a worker whose result finds no memory waits when no other result is in the way: so often, and so long. */
+#define PATIENCE_TRIES 5
+#define PATIENCE_NS (20 * FMP_NS_PER_MS)
 /* Functions a worker remembers; beyond it forgets all and loads again what it meets. */
 #define FUNCTIONS_MAX 256
 
@@ -200,12 +203,56 @@ run_task(uint32_t kind, PyObject *payload, PyObject *f)
     return result;
 }
 
+struct look {
+    struct fmp_ring *ring;
+    uint64_t head;
+};
+
+static bool
+has_moved(void *ctx)
+{
+    const struct look *look = ctx;
+    return fmp_load_relaxed(&look->ring->shm->head) != look->head; /* relaxed: a sign of life, no more */
+}
+
+/* The memory is full, perhaps of results: waits until the parent takes one. When all are taken it may still be at the
+ * last of them, so there is a little patience left. 0 to try again, -1 with an exception if that is in vain. */
+static int
+await_memory(struct worker *me, unsigned *patience)
+{
+    struct look look = {.ring = &me->crew->results.ring};
+    if (*patience == 0 || !fmp_py_clear_no_space()) {
+        return -1;
+    }
+    for (;;) {
+        look.head = fmp_load_relaxed(&look.ring->shm->head);
+        bool none_left = fmp_ring_count(look.ring) == 0;
+        uint64_t until = sys_now_ns() + (none_left ? PATIENCE_NS : PARENT_LOOK_NS);
+        int rc = fmp_py_await(&look.ring->shm->space, has_moved, &look, until, &me->spin);
+        if (rc != FMP_PY_TIMEOUT) {
+            return rc == FMP_PY_READY ? 0 : -1;
+        }
+        if (none_left) {
+            --*patience;
+            return 0;
+        }
+        if (sys_pidfd_ended(me->parent) == 1) {
+            *patience = 0;
+            return 0;
+        }
+    }
+}
+
 static int
 send_encoded(struct worker *me, enum fmp_result_kind kind, const struct fmp_task_head *head)
 {
     struct fmp_ring *ring = &me->crew->results.ring;
+    unsigned patience = PATIENCE_TRIES;
     for (;;) {
         int rc = fmp_message_send(&me->crew->results, kind, head, me->writer);
+        if (FMP_UNLIKELY(rc == -1) && await_memory(me, &patience) == 0) {
+            continue;
+        }
         if (rc != -EAGAIN) {
             return rc;
         }
@@ -247,6 +294,13 @@ send_error(struct worker *me, const struct fmp_task_head *head, PyObject *value)
     return rc;
 }
 
+/* Shared memory has no room even for the exception: a word will do. */
+static int
+send_no_room(struct worker *me, const struct fmp_task_head *head)
+{
+    return fmp_py_clear_no_space() ? send(me, FMP_RESULT_NO_ROOM, head, Py_None) : -1;
+}
+
 /* Runs one task and sends its result. 0, or -1 with an exception set: the worker ends. */
 static int
 do_task(struct worker *me, struct fmp_message *m)
@@ -263,15 +317,12 @@ do_task(struct worker *me, struct fmp_message *m)
         return -1;
     }
     PyObject *result = payload != NULL ? run_task(m->tag, payload, f) : NULL;
-    if (result == NULL) {
-        return send_error(me, &head, NULL);
-    }
-    int rc = send(me, FMP_RESULT_VALUE, &head, result);
+    int rc = result != NULL ? send(me, FMP_RESULT_VALUE, &head, result) : -1;
     if (rc != 0) {
         rc = send_error(me, &head, result);
     }
-    Py_DECREF(result);
-    return rc;
+    Py_XDECREF(result);
+    return rc == 0 ? 0 : send_no_room(me, &head);
 }
 
 static Py_ssize_t

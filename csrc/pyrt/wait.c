@@ -154,3 +154,26 @@ fmp_py_raise(int code, const char *hint)
     }
     return NULL;
 }
+
+bool
+fmp_py_clear_no_space(void)
+{
+    if (!PyErr_ExceptionMatches(PyExc_OSError)) {
+        return false;
+    }
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    PyObject *code = value != NULL ? PyObject_GetAttrString(value, "errno") : NULL;
+    bool is_it = code != NULL && PyLong_Check(code) && PyLong_AsLong(code) == ENOSPC;
+    Py_XDECREF(code);
+    PyErr_Clear();
+    if (!is_it) {
+        PyErr_Restore(type, value, traceback);
+        return false;
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+    return true;
+}
