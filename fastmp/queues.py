@@ -10,6 +10,7 @@ This file is the cold half: life cycle, and the feeder thread of a queue without
 
 from __future__ import annotations
 
+import sys
 import threading
 import traceback
 import weakref
@@ -189,12 +190,17 @@ class Queue(_Base):
     # The C half calls the three below.
 
     def _overflowed(self) -> None:
-        """More was put than the ring holds: a feeder thread sends the rest."""
+        """More was put than the ring holds: a feeder thread sends the rest.
+
+        :raises RuntimeError: if the system allows no more threads: then the object was not put
+        """
         thread = threading.Thread(target=_feed, args=(self,), name="QueueFeederThread", daemon=True)
         try:
             thread.start()
-        except RuntimeError:  # the interpreter is shutting down: no thread any more, so wait here
-            self._feed()
+        except RuntimeError as error:
+            if not sys.is_finalizing() and "shutdown" not in str(error):
+                raise
+            self._feed()  # the interpreter is shutting down: no thread any more, so wait here
             return
         self._thread = thread
         if not self._joincancelled:

@@ -89,7 +89,7 @@ start_feeder(struct fmp_queue *q)
     return 0;
 }
 
-/* Keeps what the writer holds for later. */
+/* Keeps what the writer holds for later; not without a feeder: then it was not put. */
 static int
 overflow(struct fmp_queue *q, struct fmp_wire_writer *w)
 {
@@ -97,7 +97,11 @@ overflow(struct fmp_queue *q, struct fmp_wire_writer *w)
     if (fmp_message_prepare(q->channel.space, &m, 0, w) < 0 || fmp_overflow_add(q, &m) < 0) {
         return -1;
     }
-    return start_feeder(q);
+    if (start_feeder(q) < 0) {
+        fmp_overflow_drop_last(q);
+        return -1;
+    }
+    return 0;
 }
 
 /* An unbounded put waits only as long as consumers make progress, then overflows. */

@@ -102,6 +102,8 @@ PyObject *fmp_queue_get_many(PyObject *self, PyObject *const *args, Py_ssize_t n
 
 /* Keeps a message for later. 0, or -1 with MemoryError. Takes the message over. */
 int fmp_overflow_add(struct fmp_queue *q, const struct fmp_message *m);
+/* Takes back what was added last, if there is anything. */
+void fmp_overflow_drop_last(struct fmp_queue *q);
 /* A forked child is not to send its parent's messages again: it forgets them, and does not own their blocks. */
 void fmp_overflow_adopt(struct fmp_queue *q);
 /* Messages kept in this process. */

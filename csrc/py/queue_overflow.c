@@ -43,6 +43,24 @@ fmp_overflow_add(struct fmp_queue *q, const struct fmp_message *m)
     return 0;
 }
 
+void
+fmp_overflow_drop_last(struct fmp_queue *q)
+{
+    struct fmp_overflow *o = &q->overflow;
+    struct fmp_pending **link = &o->first;
+    if (fmp_overflow_count(q) == 0) {
+        return;
+    }
+    while ((*link)->next != NULL) {
+        link = &(*link)->next;
+    }
+    fmp_message_discard(q->channel.space, &(*link)->message);
+    PyMem_Free(*link);
+    *link = NULL;
+    o->last = link;
+    o->count--;
+}
+
 static void
 drop_first(struct fmp_overflow *o)
 {

@@ -115,7 +115,7 @@ fmp_handle_new(struct fmp_handle *h, uint64_t bytes, enum fmp_block_kind kind)
         rc = fmp_heap_alloc_shared(space->heap, bytes, kind, &off);
     }
     if (rc != 0) {
-        fmp_py_raise(rc, NULL);
+        fmp_py_raise(rc, rc == -ENOSPC ? "no room in fastmp's shared memory" : NULL);
         return -1;
     }
     *h = (struct fmp_handle){.space = space, .off = off, .bytes = bytes, .shared = true};
