@@ -12,6 +12,8 @@ from multiprocessing import BufferTooShort
 from typing import Any
 
 import pytest
+from support import parts
+from support.parts import playing
 from support.pipes import Ends, count_up
 
 from fastmp.connection import Connection, Pipe
@@ -420,3 +422,44 @@ def test_a_message_larger_than_the_bound_goes_alone(ends: Ends) -> None:
     sender.start()
     assert ends[1].recv_bytes() == bytes(40 << 20)
     sender.join(30)
+
+
+# ---- under every start method
+
+
+def test_a_child_sends_back(ctx: Any) -> None:
+    ours, theirs = ctx.Pipe()
+    with ours, playing(ctx, parts.echo, theirs):
+        theirs.close()
+        assert not ours.poll(0)
+        for size in parts.SIZES:
+            ours.send({"size": [size, b"x" * size]})
+            assert ours.recv() == {"size": [size, b"x" * size]}
+            ours.send_bytes(b"y" * size)
+            assert ours.poll(60)
+            assert ours.recv_bytes() == b"y" * size
+        ours.send(None)
+
+
+def test_a_child_is_killed(ctx: Any) -> None:
+    reader, writer = ctx.Pipe(duplex=False)
+    with reader, playing(ctx, parts.say_and_stay, writer, 100, killed=True) as child:
+        writer.close()
+        assert reader.recv() == 0
+        while reader.recv() != 99:
+            pass
+        assert not reader.poll(0.01)
+        parts.kill(child)
+        with pytest.raises(EOFError):
+            reader.recv()
+
+
+def test_a_child_that_reads_no_more(ctx: Any) -> None:
+    ours, theirs = ctx.Pipe()
+    with ours, playing(ctx, parts.say_and_stay, theirs, 1, killed=True) as child:
+        theirs.close()
+        assert ours.recv() == 0
+        parts.kill(child)
+        time.sleep(0.001)  # longer than the kernel's last word is believed
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            ours.send(1)

@@ -12,6 +12,7 @@ from multiprocessing.pool import MaybeEncodingError, RemoteTraceback
 from operator import neg
 
 import pytest
+from support import parts
 
 import fastmp
 
@@ -574,3 +575,40 @@ def test_an_exception_that_cannot_be_pickled_is_still_told(pool):
         pool.apply(raise_unpicklable, ("the text",))
     assert isinstance(caught.value.__cause__, RemoteTraceback)
     assert "in raise_unpicklable" in str(caught.value.__cause__)
+
+
+# ---- under every start method
+
+
+def test_the_whole_of_a_pool(ctx):
+    with ctx.Pool(2) as pool:
+        assert pool.map(parts.square, range(100)) == [n * n for n in range(100)]
+        assert list(pool.imap(parts.square, range(10), chunksize=3)) == [n * n for n in range(10)]
+        assert sorted(pool.imap_unordered(parts.square, range(10))) == [n * n for n in range(10)]
+        assert len(set(pool.map(parts.pid_after, [0.2] * 2, chunksize=1)) & {worker.pid for worker in pool._pool}) == 2
+        with pytest.raises(ValueError, match=r"^3$") as caught:
+            pool.apply(parts.fail, (3,))
+        assert "in fail" in str(caught.value.__cause__)
+        slow = pool.apply_async(parts.pid_after, (0.3,))
+        with pytest.raises(fastmp.TimeoutError):
+            slow.get(0.01)
+        assert slow.get(30) > 0
+        pool.close()
+        with pytest.raises(ValueError, match="not running"):
+            pool.apply(parts.square, (1,))
+        pool.join()
+
+
+def test_a_killed_worker(ctx):
+    with ctx.Pool(2) as pool:
+        results = [pool.apply_async(parts.die, (number,)) for number in range(6)]
+        with pytest.raises(fastmp.WorkerDied, match="SIGKILL"):
+            results[2].get(30)
+        assert [results[number].get(30) for number in (0, 1, 3, 4, 5)] == [0, 1, 3, 4, 5]
+        assert pool.map(parts.square, range(10)) == [n * n for n in range(10)]
+
+
+def test_a_worker_s_tasks_are_counted(ctx):
+    with ctx.Pool(1, maxtasksperchild=2) as pool:
+        pids = [pool.apply(parts.pid_after, (0,)) for _ in range(3)]
+    assert pids[0] == pids[1] != pids[2]

@@ -13,6 +13,8 @@ import threading
 import time
 
 import pytest
+from support import parts
+from support.parts import playing
 
 import fastmp
 
@@ -404,3 +406,55 @@ def test_message_that_does_not_fit_is_enospc():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr
+
+
+# ---- under every start method
+
+
+def test_a_child_answers(ctx):
+    there, back = ctx.Queue(), ctx.SimpleQueue()
+    messages = [(number, b"x" * size) for size in parts.SIZES for number in range(20)]
+    there.put(messages[0])  # before there is a child
+    with playing(ctx, parts.answer, there, back) as child:
+        for message in messages[1:]:
+            there.put(message)
+        there.put(None)
+        assert [back.get() for _ in messages] == [(child.pid, message) for message in messages]
+    assert there.empty()
+    assert back.empty()
+
+
+def test_all_that_a_child_has_put_outlives_it(ctx):
+    queue = ctx.Queue()
+    with playing(ctx, parts.put_without_a_reader, queue, 2_000) as child:
+        child.join(0.05)  # it may still be at it, or have ended
+        assert [queue.get(timeout=30)[0] for _ in range(2_000)] == list(range(2_000))
+
+
+def test_a_child_does_what_is_joined(ctx):
+    queue = ctx.JoinableQueue(2)
+    with playing(ctx, parts.deal_with, queue, 5):
+        for number in range(5):
+            queue.put(number, timeout=30)
+        queue.join()
+        with pytest.raises(ValueError, match="task_done"):
+            queue.task_done()
+
+
+def test_the_limits_in_a_child(ctx):
+    queue = ctx.Queue(1)
+    with playing(ctx, parts.meet_the_limits, queue):
+        pass
+    queue.put(1)
+    with pytest.raises(fastmp.queues.Full):
+        queue.put(2, timeout=0.01)
+
+
+def test_a_child_killed_while_it_waits(ctx):
+    there, back = ctx.Queue(), ctx.Queue()
+    with playing(ctx, parts.answer, there, back, killed=True) as child:
+        there.put("first")
+        assert back.get(timeout=30) == (child.pid, "first")
+        parts.kill(child)
+    there.put("second")
+    assert there.get(timeout=30) == "second"

@@ -13,7 +13,9 @@ from multiprocessing import sharedctypes as standard
 from typing import Any
 
 import pytest
+from support import parts
 from support.crowd import fork, in_child
+from support.parts import playing
 
 import fastmp
 from fastmp import _core
@@ -304,3 +306,26 @@ def test_cycle_is_collected() -> None:
     del value
     gc.collect()
     assert gone() is None
+
+
+# ---- under every start method
+
+
+def test_children_change_what_is_shared(ctx: Any) -> None:
+    value, array, raw, point = ctx.Value("q", 5), ctx.Array("i", 4), ctx.RawArray("d", 4), ctx.Value(parts.Point)
+    shared = value, array, raw, point
+    with playing(ctx, parts.change, *shared, 300), playing(ctx, parts.change, *shared, 300):
+        parts.change(*shared, 300)
+    assert value.value == 905
+    assert list(array) == [900, 900, 900, 0]
+    assert list(raw) == [0, 0, 0, 3]
+    assert (point.x, point.y) == (3, 0.5)
+
+
+def test_the_value_of_a_killed_child(ctx: Any) -> None:
+    value, is_held, release = ctx.Value("i", 7), ctx.Event(), ctx.Event()
+    with playing(ctx, parts.hold, value, is_held, release, killed=True) as child:
+        assert is_held.wait(60)
+        parts.kill(child)
+        with pytest.warns(fastmp.OwnerDied), value:
+            assert value.value == 7

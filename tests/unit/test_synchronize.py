@@ -7,6 +7,8 @@ import warnings
 import weakref
 
 import pytest
+from support import parts
+from support.parts import playing
 from support.processes import child, eventually, in_child, interrupted_after, killed_after, takes, thread
 
 import fastmp
@@ -481,3 +483,50 @@ def test_a_fork_beside_a_thread_that_holds_or_waits():
 
         in_child(look)
     assert lock.acquire(timeout=10) is True
+
+
+# ---- under every start method
+
+
+@pytest.mark.parametrize("name", ["Lock", "RLock"])
+def test_a_child_holds_it(ctx, name):
+    lock, is_held, release = getattr(ctx, name)(), ctx.Event(), ctx.Event()
+    with playing(ctx, parts.hold, lock, is_held, release):
+        assert is_held.wait(60)
+        assert not lock.acquire(block=False)
+        assert not lock.acquire(timeout=0.02)
+        release.set()
+        assert lock.acquire(timeout=60)
+        lock.release()
+
+
+def test_the_lock_of_a_killed_child(ctx):
+    lock, is_held, release = ctx.Lock(), ctx.Event(), ctx.Event()
+    with playing(ctx, parts.hold, lock, is_held, release, killed=True) as child:
+        assert is_held.wait(60)
+        parts.kill(child)
+        with pytest.warns(fastmp.OwnerDied):
+            assert lock.acquire(timeout=60)
+    lock.release()
+
+
+def test_children_exclude_each_other(ctx):
+    lock, number = ctx.Lock(), ctx.RawValue("i", 0)
+    with (
+        playing(ctx, parts.add_under_a_lock, lock, number, 500),
+        playing(ctx, parts.add_under_a_lock, lock, number, 500),
+    ):
+        parts.add_under_a_lock(lock, number, 500)
+    assert number.value == 1500
+
+
+def test_a_child_waits(ctx):
+    barrier, condition, semaphore, event = ctx.Barrier(2), ctx.Condition(), ctx.Semaphore(0), ctx.Event()
+    with playing(ctx, parts.meet, barrier, condition, semaphore, event):
+        assert not event.wait(0.01)
+        barrier.wait(60)
+        assert event.wait(60)
+        with condition:  # the child has it, or waits
+            condition.notify_all()
+        barrier.wait(60)
+        semaphore.release()
