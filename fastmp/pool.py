@@ -10,12 +10,14 @@ started by the first callback, `maxtasksperchild`, or an asynchronous call with 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import sys
 import threading
 import warnings
 import weakref
+from contextlib import suppress
 from multiprocessing import TimeoutError
 from multiprocessing import pool as _pool
 from multiprocessing import util as _util
@@ -27,6 +29,7 @@ from ._errors import WorkerDied
 from ._helper import start_helper
 from ._native import Call, prepare
 from ._pool_insides import Cache, TaskQueue, changes_insides
+from ._template import Template, is_forked
 from ._workers import (
     CarriesText,
     count_workers,
@@ -247,6 +250,7 @@ class Pool:
         self._lock = threading.RLock()
         self._ended = threading.Event()  # no worker is started any more
         self._helper: threading.Thread | None = None
+        self._template: Template | None = None
         self._crew = _core.Crew(self._processes)
         me = weakref.ref(self)
         self._crew.maintain = weakly(me, Pool._maintain_pool)
@@ -259,11 +263,12 @@ class Pool:
             for process in self._pool:
                 process.join()
             raise
+        self._template = self._make_template()
         self._state = RUN
         self._terminate = util.Finalize(
             self,
             Pool._terminate_pool,
-            args=(self._crew, self._pool, self._places, self._lock, self._ended),
+            args=(self._crew, self._pool, self._places, self._lock, self._ended, self._template),
             exitpriority=15,
         )
         if maxtasksperchild is not None:
@@ -494,13 +499,27 @@ class Pool:
             if place not in self._places:
                 self._start_worker(place)
 
-    def _start_worker(self, place: int) -> None:
+    def _make_worker(self, place: int, parent: int | None) -> Any:
         settings = (self._initializer, self._initargs, self._maxtasksperchild, self._wrap_exception)
-        args = (self._crew, place, *settings, parent_to_follow())
-        process = self.Process(self._ctx, target=_work, args=args)
+        process = self.Process(self._ctx, target=_work, args=(self._crew, place, *settings, parent))
         process.name = process.name.replace("Process", "PoolWorker")
         process.daemon = True
-        process.start()
+        return process
+
+    def _make_template(self) -> Template | None:
+        """The workers that follow these are forked from what this process is now, before it may have threads."""
+        if self.Process is not Pool.Process or not all(is_forked(process) for process in self._pool):
+            return None  # how another method, or a Process of the user's, makes a worker is its own affair
+        with suppress(OSError):
+            return Template(functools.partial(self._make_worker, parent=parent_to_follow()))
+        return None
+
+    def _start_worker(self, place: int) -> None:
+        process = self._make_worker(place, parent_to_follow())
+        if self._template is None:
+            process.start()
+        else:
+            self._template.start(process, place)
         self._pool.append(process)
         self._places[place] = process
         pid = getattr(process, "pid", None)
@@ -574,6 +593,8 @@ class Pool:
             self._finish_work()
         for process in list(self._pool):
             process.join()
+        if self._template is not None:
+            self._template.reap()
         if self._helper is not None and self._helper is not threading.current_thread():
             self._helper.join()
 
@@ -583,21 +604,33 @@ class Pool:
         with self._lock:
             self._state = TERMINATE
             send_exits(self._crew, len(self._places))
+            if self._template is not None:
+                self._template.end()
         self._crew.poke()
 
     @classmethod
     def _terminate_pool(
-        cls, crew: _core.Crew, pool: list[Any], places: dict[int, Any], lock: threading.RLock, ended: threading.Event
+        cls,
+        crew: _core.Crew,
+        pool: list[Any],
+        places: dict[int, Any],
+        lock: threading.RLock,
+        ended: threading.Event,
+        template: Template | None,
     ) -> None:
         """Also run at exit, when the pool may be gone already."""
         with lock:  # the helper may be about to replace a worker
             ended.set()
+            if template is not None:
+                template.end()
         for process in pool:
             if process.exitcode is None:
                 process.terminate()
         for process in pool:
             if process._popen is not None:
                 end_worker(process)
+        if template is not None:
+            template.reap()
         crew.maintain = crew.need_helper = None
         places.clear()
 

@@ -20,6 +20,31 @@ process_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 }
 
 PyDoc_STRVAR(
+    fork_sibling_doc,
+    "fork_sibling()\n--\n\nfork(), but the new process is a child of this one's parent, which then calls adopt(). "
+    "This process must have no other thread.");
+
+static PyObject *
+process_fork_sibling(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    pid_t pid = fmp_runtime_fork_sibling();
+    return pid < 0 ? fmp_py_raise((int)pid, NULL) : PyLong_FromPid(pid);
+}
+
+PyDoc_STRVAR(adopt_doc, "adopt(pid)\n--\n\nA child of this process was made by fork_sibling() in another one.");
+
+static PyObject *
+process_adopt(PyObject *Py_UNUSED(module), PyObject *arg)
+{
+    pid_t pid = PyLong_AsPid(arg);
+    if (pid == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    fmp_runtime_adopt(pid);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(
     reaped_doc,
     "reaped(pid)\n--\n\nA child of this process has been waited for: what it held in shared memory is given back.");
 
@@ -97,6 +122,8 @@ process_follow(PyObject *Py_UNUSED(module), PyObject *arg)
 
 static PyMethodDef process_functions[] = {
     {"fork", process_fork, METH_NOARGS, fork_doc},
+    {"fork_sibling", process_fork_sibling, METH_NOARGS, fork_sibling_doc},
+    {"adopt", process_adopt, METH_O, adopt_doc},
     {"reaped", process_reaped, METH_O, reaped_doc},
     {"leave", process_leave, METH_NOARGS, leave_doc},
     {"die_with_parent", process_die_with_parent, METH_O, die_with_parent_doc},

@@ -270,6 +270,50 @@ fmp_runtime_fork(void)
     return pid;
 }
 
+pid_t
+fmp_runtime_fork_sibling(void)
+{
+    PyOS_BeforeFork();
+    before_fork();
+    pid_t pid = sys_fork_sibling();
+    if (pid == 0) {
+        after_fork_in_child();
+        PyOS_AfterFork_Child();
+        return 0;
+    }
+    after_fork_in_parent();
+    PyOS_AfterFork_Parent();
+    if (pid < 0) {
+        fork_failed();
+        return pid;
+    }
+    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+        if (s->child != 0) {
+            fmp_participant_name_child(&s->region, s->child, pid, 0);
+        }
+    }
+    return pid;
+}
+
+static void
+adopt_in(struct fmp_space *space, pid_t pid)
+{
+    for (uint32_t slot = 0; slot < FMP_PARTICIPANTS_MAX; slot++) {
+        uint32_t id = fmp_participant_in_slot(&space->region, slot);
+        if (id != 0 && fmp_participant_pid(&space->region, id) == pid) {
+            (void)fmp_children_add(&(struct fmp_child){.pid = pid, .space = space, .id = id});
+        }
+    }
+}
+
+void
+fmp_runtime_adopt(pid_t pid)
+{
+    for (struct fmp_space *s = rt.left ? NULL : fmp_spaces; s != NULL; s = s->next) {
+        adopt_in(s, pid);
+    }
+}
+
 void
 fmp_runtime_reaped(pid_t pid)
 {

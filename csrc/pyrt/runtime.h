@@ -63,6 +63,11 @@ fmp_handle_at(const struct fmp_handle *h)
 /* fork(2) bracketed by PyOS_BeforeFork and PyOS_AfterFork_*. The child's pid, 0 in the child, -1 with an exception set.
  */
 pid_t fmp_runtime_fork(void);
+/* The same, but the new process is a child of this one's parent, and not audited: sys_fork_sibling says where. The pid,
+ * 0, or -errno. */
+pid_t fmp_runtime_fork_sibling(void);
+/* A child of this process that a sibling of it has forked is written down. */
+void fmp_runtime_adopt(pid_t pid);
 /* A child that was written down (pyrt/children.h) has ended: if it was killed, what it held is given back. */
 void fmp_runtime_reaped(pid_t pid);
 /* An orderly exit: drops all handles and leaves the spaces. Also runs at exit(3). After it no object of this process

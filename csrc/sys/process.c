@@ -77,6 +77,49 @@ sys_die_with_parent(pid_t parent)
     return getppid() == parent ? 0 : -ESRCH; /* it may have ended before the prctl */
 }
 
+/* Where the C library keeps the thread's id, as fork lets the kernel write it; NULL if it is not there. */
+static pid_t *
+place_of_tid(void)
+{
+    pid_t *place = NULL;
+    if (prctl(PR_GET_TID_ADDRESS, &place) != 0 || place == NULL) {
+        return NULL;
+    }
+    return *place == (pid_t)syscall(SYS_gettid) ? place : NULL;
+}
+
+static long
+clone_sibling(pid_t *tid)
+{
+    long flags = CLONE_PARENT | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD;
+#if defined __x86_64__
+    return syscall(SYS_clone, flags, NULL, NULL, tid, NULL);
+#elif defined __aarch64__
+    return syscall(SYS_clone, flags, NULL, NULL, NULL, tid);
+#else
+    (void)flags, (void)tid;
+    errno = ENOSYS;
+    return -1;
+#endif
+}
+
+pid_t
+sys_fork_sibling(void)
+{
+    void *robust = NULL; /* the list of robust mutexes: the kernel forgets it at fork, the C library does not */
+    size_t bytes = 0;
+    pid_t *tid = place_of_tid();
+    if (tid == NULL) {
+        return -ENOSYS;
+    }
+    (void)syscall(SYS_get_robust_list, 0, &robust, &bytes);
+    long pid = clone_sibling(tid);
+    if (pid == 0 && robust != NULL) {
+        (void)syscall(SYS_set_robust_list, robust, bytes);
+    }
+    return pid >= 0 ? (pid_t)pid : -errno;
+}
+
 int
 sys_usable_cpus(void)
 {

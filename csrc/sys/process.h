@@ -17,6 +17,10 @@ int sys_process_start_time(pid_t pid, uint64_t *ticks);
 /* This process is killed when the thread that forked it ends, which is `parent`'s main thread: 0, or -ESRCH if the
  * parent has ended already. */
 int sys_die_with_parent(pid_t parent);
+/* fork(2) in which the new process is a child of this one's parent: 0 in the child, the pid, or -errno (-ENOSYS where
+ * it cannot be had). Only in a process with a single thread, which C libraries other than glibc's need not know of: no
+ * at-fork handlers run. */
+pid_t sys_fork_sibling(void);
 /* CPUs this process may run on, at least 1. */
 int sys_usable_cpus(void);
 

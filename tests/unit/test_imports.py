@@ -50,6 +50,7 @@ LAYERS = (
         "queues",
         "synchronize",
     },
+    {"_template"},
     {"", "concurrent.futures.process", "pool", "sharedctypes", "spawn"},  # "" is fastmp itself
     {"_arrays", "forkserver", "managers", "popen_spawn_posix"},
     {"popen_forkserver"},

@@ -7,6 +7,7 @@ waits elsewhere (callbacks, `wait`, `as_completed`, asyncio) or when more calls 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ... import _core
 from ..._helper import start_helper
 from ..._native import NativeJob, prepare
+from ..._template import Template, is_forked
 from ..._workers import (
     CarriesText,
     count_workers,
@@ -168,6 +170,7 @@ class ProcessPoolExecutor(Executor):
         self._shutdown_lock = threading.RLock()
         self._manager = Manager()
         self._helper: threading.Thread | None = None
+        self._template: Template | None = None
         # As long as there are workers, for others to read.
         self._executor_manager_thread: Manager | None = None
         self._executor_manager_thread_wakeup: Wakeup | None = None
@@ -267,6 +270,8 @@ class ProcessPoolExecutor(Executor):
     ) -> NativeJob:
         call = prepare(function, arrays, out, chunksize, block, signature, self._max_workers)
         crew = self._ready_crew()
+        with self._shutdown_lock:
+            self._prepare_replacement()  # a C function that crashes breaks no executor
         job = NativeJob(self, call, future)
         if call.parts:
             crew.map(job, call.plan, call.parts, True, 1)
@@ -304,6 +309,8 @@ class ProcessPoolExecutor(Executor):
         self._wanted = 0 if self._may_grow else self._max_workers
         try:
             self._adjust_process_count()
+            if self._fail_task:
+                self._prepare_replacement()
         except BaseException:
             self._crew = None
             self._stop_workers()
@@ -342,14 +349,25 @@ class ProcessPoolExecutor(Executor):
             if place is None:
                 return
             self._wanted = max(self._wanted, place + 1)
-        settings = (self._initializer, self._initargs, self._max_tasks_per_child)
-        args = (self._crew, place, *settings, parent_to_follow())
-        process = self._mp_context.Process(target=_work, args=args)
-        process.start()
+        process = self._make_worker(place, parent_to_follow())
+        if self._template is None:
+            process.start()
+        else:
+            self._template.start(process, place)
         self._places[place] = process
         if self._processes is not None:
             self._processes[process.pid] = process
         self._crew.set_worker(place, process.pid)
+
+    def _make_worker(self, place: int, parent: int | None) -> Any:
+        settings = (self._initializer, self._initargs, self._max_tasks_per_child)
+        return self._mp_context.Process(target=_work, args=(self._crew, place, *settings, parent))
+
+    def _prepare_replacement(self) -> None:
+        """A worker may have to be replaced: by a fork of what this process is now, before it may have more threads."""
+        if self._template is None and all(is_forked(process) for process in self._places.values()):
+            with suppress(OSError):
+                self._template = Template(functools.partial(self._make_worker, parent=parent_to_follow()))
 
     def _maintain(self) -> None:
         """See to workers that have ended. Called by whoever waits for results."""
@@ -412,6 +430,9 @@ class ProcessPoolExecutor(Executor):
             process.terminate()
         for process in self._places.values():
             end_worker(process)
+        if self._template is not None:
+            self._template.end()
+            self._template.reap()
         self._places.clear()
 
     # ---- the helper thread ----
@@ -492,8 +513,13 @@ class ProcessPoolExecutor(Executor):
             self._finished = True
             send_exits(self._crew, len(self._places))
             processes = list(self._places.values())
+            template, self._template = self._template, None
+        if template is not None:
+            template.end()
         for process in processes:
             process.join()
+        if template is not None:
+            template.reap()
         self._places.clear()
         self._crew.maintain = None
         self._crew.poke()

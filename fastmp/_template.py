@@ -1,0 +1,199 @@
+"""A template: a process that a pool forks of itself when it is made, and that then forks the workers to come.
+
+By the time that a worker has to be replaced, the parent may have threads, and a fork of a process with threads can
+leave its child with locks that nobody will ever release. The template has one thread, and is what the parent was when
+the pool was made. What it forks are the *parent's* children (clone(2) with CLONE_PARENT): the parent waits for them,
+sends them signals and ends with them as with any other child.
+
+    parent   --- place, name, identity ---> template
+             <------- pid, or errno -------
+             --------- nothing -----------> (it ends)
+
+Called by: `fastmp/pool.py`, `fastmp/concurrent/futures/process.py`. Invariants:
+
+- Without a template, or with one that is gone or does not answer, the parent forks as it always did.
+- The template runs no code of the user's, handles no signal, and ends with its parent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+from functools import partial
+from multiprocessing import util as _util
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from . import _core, popen_fork
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["Template", "is_forked"]
+
+util: Any = _util  # its inner functions have no declared types
+
+#: Seconds to wait for a template's answer.
+PATIENCE = 5.0
+LONGEST = 4096
+
+
+def is_forked(process: Any) -> bool:
+    """Whether this process has forked it, as fastmp does."""
+    return type(getattr(process, "_popen", None)) is popen_fork.Popen
+
+
+class Template:
+    """The parent's side.
+
+    :param make: called with a place in the template's copy of everything: a process object that is not started
+    :raises OSError: if there can be no more processes or descriptors
+    """
+
+    def __init__(self, make: Callable[[int], Any]) -> None:
+        self._owner = os.getpid()
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self.pid: int | None = self._start(theirs, make)
+            self._pidfd = _core.pidfd_open(self.pid)
+        except OSError:
+            self._socket.close()  # the template, if there is one, finds nobody to serve
+            raise
+        finally:
+            theirs.close()
+
+    def _start(self, theirs: socket.socket, make: Callable[[int], Any]) -> int:
+        util._flush_std_streams()  # or each child would write the rest once more
+        parent = _core.pidfd_open(self._owner)
+        before = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+        try:
+            pid = _core.fork()
+            if pid == 0:
+                self._socket.close()
+                _serve(theirs, parent, make, before)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            os.close(parent)
+        return pid
+
+    def start(self, process: Any, place: int) -> None:
+        """`process.start()`, but the template makes it."""
+        process._Popen = partial(_Popen, template=self, place=place)
+        try:
+            process.start()
+        finally:
+            del process._Popen
+
+    def fork(self, place: int, process: Any) -> int | None:
+        """Let the template make the process; return its pid, None if the template cannot.
+
+        :raises OSError: if there can be no more processes
+        """
+        if self.pid is None or self._owner != os.getpid():
+            return None
+        answer = self._ask(json.dumps([place, process._name, process._identity]).encode())
+        if not answer:
+            self.end()
+            self.reap()
+            return None
+        number = int(answer)
+        if number < 0:
+            raise OSError(-number, os.strerror(-number))
+        return number
+
+    def _ask(self, question: bytes) -> bytes:
+        """Return the answer, nothing if there is none. That the template is dead is no end of file: others hold it."""
+        try:
+            self._socket.send(question)
+            poller = select.poll()
+            poller.register(self._socket, select.POLLIN)
+            poller.register(self._pidfd, select.POLLIN)
+            ready = [fd for fd, _ in poller.poll(PATIENCE * 1000)]
+            return self._socket.recv(LONGEST) if self._socket.fileno() in ready else b""
+        except OSError:
+            return b""
+
+    def end(self) -> None:
+        """Tell the template to end; `reap` waits for it."""
+        if self.pid is not None and self._owner == os.getpid():
+            with suppress(OSError):
+                self._socket.send(b"")
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def reap(self) -> None:
+        """Wait for the end of a template that was told so; it is killed if that takes long."""
+        pid, self.pid = self.pid, None
+        if pid is None or self._owner != os.getpid():
+            return
+        if not popen_fork.readable(self._pidfd, PATIENCE):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        with suppress(ChildProcessError):  # somebody who waits for all children has been faster
+            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
+        _core.reaped(pid)
+        os.close(self._pidfd)
+        self._socket.close()
+
+
+class _Popen(popen_fork.Popen):
+    """A child that the template has forked."""
+
+    def __init__(self, process_obj: Any, template: Template, place: int) -> None:
+        self._made_by = partial(template.fork, place)
+        super().__init__(process_obj)
+
+    def _launch(self, process_obj: Any) -> None:
+        pid = self._made_by(process_obj)
+        del self._made_by
+        if pid is None:
+            super()._launch(process_obj)
+            return
+        self._parent = os.getpid()
+        self.pid = pid
+        _core.adopt(pid)
+        self._watch()
+
+
+# ---- in the template
+
+
+def _serve(ours: socket.socket, parent: int, make: Callable[[int], Any], signals: Iterable[int]) -> NoReturn:
+    try:
+        poller = select.poll()
+        poller.register(ours, select.POLLIN)
+        poller.register(parent, select.POLLIN)
+        while parent not in [fd for fd, _ in poller.poll()] and (question := ours.recv(LONGEST)):
+            place, name, identity = json.loads(question)
+            number = _fork()
+            if number == 0:
+                ours.close()
+                _become(partial(make, place), name, identity, parent, signals)
+            ours.send(str(number).encode())
+        _core.leave()
+    finally:
+        os._exit(0)
+
+
+def _fork() -> int:
+    """Return 0 in the child; here its pid, or an error's number below 0."""
+    try:
+        return _core.fork_sibling()
+    except OSError as error:
+        return -(error.errno or 1)
+
+
+def _become(make: Callable[[], Any], name: str, identity: list[int], parent: int, signals: Iterable[int]) -> NoReturn:
+    """In the new process: be what the parent has started."""
+    try:
+        process = make()
+        process._name, process._identity = name, tuple(identity)
+        process._parent_pid = os.getppid()
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+        popen_fork._run_child(process, parent)
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(1)
