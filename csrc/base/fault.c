@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/atomic.h"
@@ -14,9 +15,19 @@
 #define POINTS_MAX 128
 #define NAME_MAX_BYTES 48
 
+#define DELAY_NS 200000000L /* longer than a waiter waits before it asks who lives */
+#define STORM_DELAY_NS 1000000L
+
 static const char *armed_name;
 static unsigned armed_left;
+static enum fmp_fault_action armed_action;
 static pid_t armed_pid, watched_pid; /* what is armed or watched is one process, without its children */
+
+static struct {
+    pid_t pid;
+    uint64_t state;
+    uint32_t kill_every, delay_every;
+} storm;
 
 /* Outlives the process that it is about: a killed one cannot tell what it has passed. */
 static struct passed {
@@ -24,12 +35,37 @@ static struct passed {
     _Atomic uint32_t count;
 } * record;
 
+/* The last record has no name: its count says whether the storms are over. */
+#define CALM (&record[POINTS_MAX - 1].count)
+
 void
-fmp_fault_arm(const char *name, unsigned nth)
+fmp_fault_arm_with(const char *name, unsigned nth, enum fmp_fault_action action)
 {
     armed_name = name;
     armed_left = nth;
+    armed_action = action;
     armed_pid = getpid();
+}
+
+void
+fmp_fault_arm(const char *name, unsigned nth)
+{
+    fmp_fault_arm_with(name, nth, FMP_FAULT_KILL);
+}
+
+void
+fmp_fault_storm(uint64_t seed, uint32_t kill_every, uint32_t delay_every)
+{
+    storm.pid = getpid();
+    storm.state = seed * 2 + 1;
+    storm.kill_every = kill_every;
+    storm.delay_every = delay_every;
+}
+
+void
+fmp_fault_calm(void)
+{
+    fmp_store_relaxed(CALM, 1); /* relaxed: whoever sees it late is killed late */
 }
 
 int
@@ -66,7 +102,7 @@ fmp_fault_watch(void)
 const char *
 fmp_fault_passed(unsigned i, unsigned *count)
 {
-    if (record == NULL || i >= POINTS_MAX || record[i].name[0] == '\0') {
+    if (record == NULL || i >= POINTS_MAX - 1 || record[i].name[0] == '\0') {
         return NULL;
     }
     *count = fmp_load_relaxed(&record[i].count); /* relaxed: read when the watched process has ended */
@@ -78,7 +114,7 @@ static void
 count_passage(const char *name)
 {
     unsigned i = 0;
-    while (i < POINTS_MAX - 1 && record[i].name[0] != '\0' && strcmp(record[i].name, name) != 0) {
+    while (i < POINTS_MAX - 2 && record[i].name[0] != '\0' && strcmp(record[i].name, name) != 0) {
         i++;
     }
     if (strlen(name) < NAME_MAX_BYTES) {
@@ -106,14 +142,58 @@ arm_from_environment(void)
     fmp_fault_arm(copy, nth);
 }
 
+static void
+pause_for(long ns)
+{
+    struct timespec left = {.tv_nsec = ns};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR) {
+    }
+}
+
+static void
+act(enum fmp_fault_action action, long delay_ns)
+{
+    int before = errno; /* a point may stand between a call and the look at its error */
+    if (action == FMP_FAULT_DELAY) {
+        pause_for(delay_ns);
+    } else {
+        kill(getpid(), action == FMP_FAULT_STOP ? SIGSTOP : SIGKILL);
+    }
+    errno = before;
+}
+
+/* splitmix64: any seed is as good as any other. */
+static uint64_t
+draw(void)
+{
+    uint64_t z = (storm.state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static void
+rage(void)
+{
+    if (storm.kill_every != 0 && draw() % storm.kill_every == 0) {
+        act(FMP_FAULT_KILL, 0);
+    }
+    if (storm.delay_every != 0 && draw() % storm.delay_every == 0) {
+        act(FMP_FAULT_DELAY, (long)(draw() % STORM_DELAY_NS));
+    }
+}
+
 void
 fmp_fault_hit(const char *name)
 {
+    if (record != NULL && storm.pid == getpid() && fmp_load_relaxed(CALM) == 0) { /* relaxed: see fmp_fault_calm */
+        rage();
+    }
     if (record != NULL && watched_pid == getpid()) {
         count_passage(name);
     }
     if (armed_name != NULL && strcmp(armed_name, name) == 0 && armed_pid == getpid() && --armed_left == 0) {
-        kill(getpid(), SIGKILL);
+        act(armed_action, DELAY_NS);
     }
 }
 #else

@@ -7,7 +7,22 @@
 #include "pyrt/wait.h"
 
 #ifdef FMP_FAULT_POINTS
-PyDoc_STRVAR(arm_doc, "_fault_arm(name, nth)\n--\n\nKills this process when it passes the point for the nth time.");
+PyDoc_STRVAR(arm_doc, "_fault_arm(name, nth, action='kill')\n--\n\nKills, stops or delays this process when it "
+                      "passes the point for the nth time.");
+
+static int
+action_named(const char *name, enum fmp_fault_action *action)
+{
+    static const char *const names[] = {"kill", "stop", "delay"};
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            *action = (enum fmp_fault_action)i;
+            return 0;
+        }
+    }
+    PyErr_Format(PyExc_ValueError, "a fault point cannot %s", name);
+    return -1;
+}
 
 static PyObject *
 fault_arm(PyObject *Py_UNUSED(module), PyObject *args)
@@ -15,7 +30,9 @@ fault_arm(PyObject *Py_UNUSED(module), PyObject *args)
     static char name[64]; /* outlives the string that the caller gave */
     const char *wanted;
     unsigned nth;
-    if (!PyArg_ParseTuple(args, "sI:_fault_arm", &wanted, &nth)) {
+    const char *what = "kill";
+    enum fmp_fault_action action;
+    if (!PyArg_ParseTuple(args, "sI|s:_fault_arm", &wanted, &nth, &what) || action_named(what, &action) < 0) {
         return NULL;
     }
     if (strlen(wanted) >= sizeof name) {
@@ -23,7 +40,31 @@ fault_arm(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     }
     strcpy(name, wanted);
-    fmp_fault_arm(name, nth);
+    fmp_fault_arm_with(name, nth, action);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(storm_doc, "_fault_storm(seed, kill_every, delay_every)\n--\n\nFrom now on any point may kill or delay "
+                        "this process. Wants a record.");
+
+static PyObject *
+fault_storm(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    unsigned long long seed;
+    unsigned kill_every, delay_every;
+    if (!PyArg_ParseTuple(args, "KII:_fault_storm", &seed, &kill_every, &delay_every)) {
+        return NULL;
+    }
+    fmp_fault_storm(seed, kill_every, delay_every);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(calm_doc, "_fault_calm()\n--\n\nEnds the storms of all processes with this record.");
+
+static PyObject *
+fault_calm(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    fmp_fault_calm();
     Py_RETURN_NONE;
 }
 
@@ -79,6 +120,8 @@ fault_passed(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 
 static PyMethodDef fault_functions[] = {
     {"_fault_arm", fault_arm, METH_VARARGS, arm_doc},
+    {"_fault_storm", fault_storm, METH_VARARGS, storm_doc},
+    {"_fault_calm", fault_calm, METH_NOARGS, calm_doc},
     {"_fault_record", fault_record, METH_NOARGS, record_doc},
     {"_fault_join", fault_join, METH_O, join_doc},
     {"_fault_watch", fault_watch, METH_NOARGS, watch_doc},

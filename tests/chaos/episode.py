@@ -18,10 +18,12 @@ from typing import Any
 from case import blocks_in_use
 from channel_worlds import Channel, Pairs, Pipe, Timeouts
 from memory_worlds import Dicts, Travellers
-from stage import Board, Clock, Director, draw_plan, fork, is_gone
+from stage import Board, Clock, Director, Storm, draw_plan, fork, is_gone
 from sync_worlds import Barriers, Changes, Conditions, Events, Locks, Semaphores
 from worker_worlds import Executors, Methods, Pools, Streams
 from world import World
+
+from fastmp import _core
 
 WORLDS: dict[str, type[World]] = {
     "queue": Channel,
@@ -104,7 +106,7 @@ class Left:
         assert "/dev/shm/" not in Path("/proc/self/maps").read_text(), "something has a name in /dev/shm"
 
 
-def play(names: list[str], seed: int, kills: int, report: Report) -> None:
+def play(names: list[str], seed: int, kills: int, storm: bool, report: Report) -> None:
     """An episode of these worlds, which its seed determines."""
     clock = Clock()
     fork.Lock()  # the region is there
@@ -112,11 +114,11 @@ def play(names: list[str], seed: int, kills: int, report: Report) -> None:
         resource_tracker.ensure_running()
         forkserver.ensure_running()
     left = Left()
-    perform(names, seed, kills, report, clock)
+    perform(names, seed, kills, storm, report, clock)
     left.check(clock)
 
 
-def perform(names: list[str], seed: int, kills: int, report: Report, clock: Clock) -> None:
+def perform(names: list[str], seed: int, kills: int, storm: bool, report: Report, clock: Clock) -> None:
     """All objects end with this function."""
     draw, board = random.Random(seed), Board()
     worlds = [WORLDS[name](random.Random(draw.random()), board) for name in names]
@@ -124,11 +126,19 @@ def perform(names: list[str], seed: int, kills: int, report: Report, clock: Cloc
     kills = max(3, int(kills / max(world.cost for world in worlds)))
     report.plan = [world.describe() for world in worlds]
     report.plan += [f"{index}: {group.count} x {group.name}" for index, group in enumerate(director.groups)]
+    if storm:
+        os.close(_core._fault_record())  # its memory is all that is needed
+        found = Storm(draw.getrandbits(40), draw.choice((100, 500, 3_000)), draw.choice((0, 30, 300)))
+        report.plan.append(str(found))
+        for world in worlds:
+            world.begin_storm(found)
     director.start()
     for step in draw_plan(draw, director.groups, kills):
         report.plan.append(str(step))
         director.perform(step)
     director.bury()
+    if storm:
+        director.calm()
     report.plan.append("the end")
     for world in worlds:
         world.finish(director)
@@ -139,7 +149,7 @@ def perform(names: list[str], seed: int, kills: int, report: Report, clock: Cloc
     report.turns = sum(group.sum_of("turns") for group in director.groups)
 
 
-def be_episode(write_end: int, errors: int, names: list[str], seed: int, kills: int) -> None:
+def be_episode(write_end: int, errors: int, names: list[str], seed: int, kills: int, storm: bool) -> None:
     """The body of the episode's process."""
     os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -147,7 +157,7 @@ def be_episode(write_end: int, errors: int, names: list[str], seed: int, kills: 
     faulthandler.register(signal.SIGUSR1, file=errors)
     report = Report(episodes=1)
     try:
-        play(names, seed, kills, report)
+        play(names, seed, kills, storm, report)
         report.plan = []
     except BaseException:
         report.error = traceback.format_exc()

@@ -18,6 +18,7 @@ from typing import Any
 from case import Notes
 
 import fastmp
+from fastmp import _core
 
 #: How much of the time that this process had a CPU somebody may go without progress; more is a hang.
 HANG_SECONDS = 20.0
@@ -96,6 +97,24 @@ class Clock:
         return self.fair - start
 
 
+@dataclass(frozen=True)
+class Storm:
+    """One passage of a fault point of so many kills, one of so many delays."""
+
+    seed: int
+    kill_every: int
+    delay_every: int
+
+    def begin(self, place: int) -> None:
+        """In the process that is to be in it."""
+        _core._fault_storm((self.seed + place) & (2**63 - 1), self.kill_every, self.delay_every)
+
+
+def in_storm(storm: Storm, body: Callable[..., None], log: "Log", *args: Any) -> None:
+    storm.begin(log.place)
+    body(log, *args)
+
+
 @dataclass
 class Actor:
     """One part in a group, played by one process after the other."""
@@ -108,9 +127,11 @@ class Actor:
 
     def start(self) -> None:
         self.log = self.group.new_log()
-        self.process = self.group.context.Process(
-            target=self.group.body, args=(self.log, *self.group.args), name=f"{self.group.name} {self.number}"
-        )
+        storm = self.group.storm if self.group.context is fork else None
+        body, args = self.group.body, (self.log, *self.group.args)
+        if storm is not None:
+            body, args = in_storm, (storm, body, *args)
+        self.process = self.group.context.Process(target=body, args=args, name=f"{self.group.name} {self.number}")
         self.process.start()
         self.stopped = False
 
@@ -137,6 +158,8 @@ class Group:
     mortal: bool = True
     #: How much longer than others they are left alone before each step.
     pace: float = 1.0
+    #: Where any fault point may kill: the seed, and how seldom.
+    storm: "Storm | None" = None
     #: What is to be done when one of them was killed.
     mourn: Callable[[Log], None] | None = None
     actors: list[Actor] = field(default_factory=list)
@@ -215,13 +238,18 @@ class Director:
         """Called at each look: who does not get on, or has ended with an error?"""
         for group in self.groups:
             turns = group.sum_of("turns")
-            if turns != group.turns:
+            nobody = all(actor in self.unreaped for actor in group.actors)
+            if turns != group.turns or nobody:
                 group.turns, group.since = turns, self.clock.fair
             self.longest = max(self.longest, self.clock.fair - group.since)
             if self.clock.fair - group.since > HANG_SECONDS:
                 raise Hang(f"{group.name}: no progress for {HANG_SECONDS} s, {turns} turns, after {self.now}")
             for actor in group.actors:
-                if actor not in self.unreaped and not actor.lives():
+                if actor in self.unreaped or actor.lives():
+                    continue
+                if group.storm is not None and actor.process.exitcode == -signal.SIGKILL:
+                    self.note_killed(actor)
+                else:
                     raise AssertionError(f"{actor.process.name} ended with {actor.process.exitcode}")
 
     def pause(self, seconds: float, enough: Callable[[], bool] = lambda: False) -> None:
@@ -247,12 +275,16 @@ class Director:
             self.stop(actor, step.ms / 100 / actor.group.pace)
 
     def kill(self, actor: Actor, late: bool) -> None:
-        actor.process.kill()
+        if actor not in self.unreaped:  # by the storm, just now
+            actor.process.kill()
+            self.note_killed(actor)
+        if not late:
+            self.bury()
+
+    def note_killed(self, actor: Actor) -> None:
         self.kills += 1
         actor.group.killed += 1
         self.unreaped.append(actor)
-        if not late:
-            self.bury()
 
     def bury(self) -> None:
         """Reap the dead, and put others in their places."""
@@ -276,6 +308,19 @@ class Director:
             self.clock.tick()
         actor.signal(signal.SIGCONT)
         self.forgive()
+
+    def calm(self) -> None:
+        """No storm any more; who was killed by one is buried."""
+        for group in self.groups:
+            group.storm = None
+        _core._fault_calm()
+        for _ in range(20):
+            self.clock.tick()
+        for group in self.groups:
+            for actor in group.actors:
+                if not actor.lives() and actor.process.exitcode == -signal.SIGKILL:
+                    self.note_killed(actor)
+        self.bury()
 
     def dismiss(self, group: Group) -> None:
         """Its actors have been told to end: they do."""

@@ -7,7 +7,7 @@ import time
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, ClassVar
 
-from stage import HANG_SECONDS, Board, Clock, Director, Log, fork, is_gone
+from stage import HANG_SECONDS, Board, Clock, Director, Log, Storm, fork, is_gone
 from world import World
 
 import fastmp
@@ -35,8 +35,14 @@ class Keepers(World):
     def __init__(self, draw: random.Random, board: Board) -> None:
         super().__init__(draw, board)
         self.seed = draw.randrange(1 << 30)
+        self.storm: Storm | None = None
         self.keepers = self.group("keeper", self.keep, 1, mourn=self.mourn, pace=10.0)
-        self.orphans: list[tuple[int, float]] = []
+        self.mourned: set[int] = set()  # workers with whom a task was lost
+        self.orphans: list[int] = []
+
+    def begin_storm(self, storm: Storm) -> None:
+        """Its workers are in it, not the keeper, who says by whom they are to be killed."""
+        self.storm = storm
 
     def new_log(self) -> Log:
         """Its pids of workers follow each log."""
@@ -44,6 +50,8 @@ class Keepers(World):
 
     def note_worker(self, log: Log) -> None:
         """In each worker, when it begins."""
+        if self.storm is not None:
+            self.storm.begin(os.getpid())
         for place in range(log.place + Log.SIZE, log.place + Log.SIZE + WORKERS_NOTED):
             if self.board[place] == 0 or is_gone(self.board[place]):
                 self.board[place] = os.getpid()
@@ -55,27 +63,32 @@ class Keepers(World):
 
     def mourn(self, log: Log) -> None:
         """Their keeper is dead: they end too."""
-        start = time.monotonic()
-        self.orphans += [(pid, start) for pid in self.workers_of(log)]
+        self.orphans += self.workers_of(log)
 
     def keep(self, log: Log) -> None:
         raise NotImplementedError
 
-    def hurt(self, process: Any, log: Log, draw: random.Random) -> int:
-        """Kill a worker, or stop it for a while; how many were killed."""
+    def mourn_worker(self, error: BaseException) -> None:
+        """Each takes one task along, and says so."""
+        assert isinstance(error, fastmp.WorkerDied), repr(error)
+        assert error.signal == signal.SIGKILL, str(error)
+        assert error.pid not in self.mourned, f"two tasks were lost with one worker: {error}"
+        self.mourned.add(error.pid)
+
+    def hurt(self, process: Any, log: Log, draw: random.Random) -> None:
+        """Kill a worker, or stop it for a while."""
         time.sleep(draw.choice((0, draw.uniform(0, 0.01))))
         # One that has not begun does not end with its keeper yet, and would stay stopped when that is killed.
         if draw.random() < 0.15 and process.pid in self.workers_of(log):
             process._popen._send_signal(signal.SIGSTOP)
             time.sleep(draw.uniform(0, 0.06))
             process._popen._send_signal(signal.SIGCONT)
-            return 0
-        process.kill()
-        log.done += 1
-        return 1
+        else:
+            process.kill()
+            log.done += 1
 
     def check(self, clock: Clock) -> None:
-        for pid, _ in self.orphans:
+        for pid in self.orphans:
             clock.until(lambda pid=pid: is_gone(pid), f"worker {pid} outlives its parent")
 
     def extra_kills(self) -> int:
@@ -88,14 +101,13 @@ class Pools(Keepers):
     def keep(self, log: Log) -> None:
         draw = random.Random(f"{self.seed} {log.place}")
         with fork.Pool(draw.randint(1, 3), self.note_worker, (log,)) as pool:
-            killed = 0
+            self.mourned = set()
             while not self.stopping:
-                before = killed
                 size = draw.choice((0, 3_000, 80_000))
                 results = self.submit(pool, draw, size)
-                killed += self.hurt(draw.choice(list(pool._pool)), log, draw)
-                lost = sum(self.is_lost(result, size) for result in results)
-                assert lost <= 1 + killed - before, f"{lost} tasks lost with {killed - before} workers"
+                self.hurt(draw.choice(list(pool._pool)), log, draw)
+                for result in results:
+                    self.look_at(result, size)
                 log.turns += 1
             pool.close()
             self.end(pool)
@@ -111,15 +123,12 @@ class Pools(Keepers):
             for number in range(draw.randint(1, 30))
         ]
 
-    def is_lost(self, result: tuple[Any, Any], size: int) -> bool:
+    def look_at(self, result: tuple[Any, Any], size: int) -> None:
         call, expected = result
         try:
             assert call.get(HANG_SECONDS) == expected
         except fastmp.WorkerDied as error:
-            if error.signal != signal.SIGKILL:
-                raise
-            return True
-        return False
+            self.mourn_worker(error)
 
     def end(self, pool: Any) -> None:
         pool.join()
@@ -133,18 +142,18 @@ class Streams(Pools):
         numbers = range(draw.randint(1, 60))
         return [(method(double_item, iter(numbers)), len(numbers))]
 
-    def is_lost(self, result: tuple[Any, Any], size: int) -> bool:
+    def look_at(self, result: tuple[Any, Any], size: int) -> None:
         stream, count = result
         found, lost = [], 0
         for _ in range(count):
             try:
                 found.append(stream.next(HANG_SECONDS))
-            except fastmp.WorkerDied:
+            except fastmp.WorkerDied as error:
+                self.mourn_worker(error)
                 lost += 1
+        assert len(found) + lost == count
         assert len(set(found)) == len(found), "a result came twice"
         assert set(found) <= {2 * number for number in range(count)}
-        assert lost <= 2, f"{lost} tasks lost"
-        return lost > 0
 
 
 class Executors(Keepers):
@@ -162,17 +171,17 @@ class Executors(Keepers):
         return ProcessPoolExecutor(draw.randint(1, 3), fork, self.note_worker, (log,), on_worker_death=rule)
 
     def keep_lenient(self, log: Log, draw: random.Random) -> None:
-        killed = lost = 0
+        self.mourned = set()
         with self.executor(draw, log, "fail-task") as executor:
             for _ in range(draw.randint(1, 8)):
                 futures = [executor.submit(double, number) for number in range(draw.randint(1, 30))]
-                killed += self.hurt(draw.choice(list(executor._processes.values())), log, draw)
+                self.hurt(draw.choice(list(executor._processes.values())), log, draw)
                 for number, future in enumerate(futures):
                     error = future.exception(HANG_SECONDS)
-                    lost += error is not None
-                    assert error is None or isinstance(error, fastmp.WorkerDied), repr(error)
-                    assert error is not None or future.result()[0] == 2 * number
-                assert lost <= killed, f"{lost} tasks lost with {killed} workers"
+                    if error is None:
+                        assert future.result()[0] == 2 * number
+                    else:
+                        self.mourn_worker(error)
                 log.turns += 1
 
     def keep_standard(self, log: Log, draw: random.Random) -> None:

@@ -3,7 +3,7 @@
 import random
 from typing import Any, ClassVar
 
-from stage import Board, Clock, Director, Group, Log, fork
+from stage import Board, Clock, Director, Group, Log, Storm, fork
 
 
 class World:
@@ -32,6 +32,12 @@ class World:
 
     def new_log(self) -> Log:
         return Log(self.board, self.board.take(Log.SIZE))
+
+    def begin_storm(self, storm: Storm) -> None:
+        """Any fault point may kill the actors."""
+        for group in self.groups:
+            if group.mortal:
+                group.storm = storm
 
     def describe(self) -> str:
         return type(self).__name__
