@@ -24,7 +24,7 @@ asan: ## C unit programs under the address and undefined-behaviour sanitizers
 tsan: ## C unit programs under the thread sanitizer
 	$(PYTHON) tests/c/run.py --sanitize thread
 
-crash: ## kill a process at every fault point
+crash: ## kill a process at every fault point, and stop it there
 	$(PYTHON) tests/crash/run.py
 
 chaos: build ## kill, stop and follow processes at random; `make chaos ARGS="--kills 10000 --seed 2"`

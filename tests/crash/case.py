@@ -30,6 +30,8 @@ CASE_SECONDS = 15.0
 SURVIVAL_SECONDS = 4.0
 #: How soon what the dead held must be given back.
 SETTLE_SECONDS = 10.0
+#: For so long the victim is stopped: more than a waiter sleeps before it asks who lives.
+STOP_SECONDS = 0.15
 
 PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
 
@@ -62,10 +64,13 @@ class Notes:
 
 
 class Victim:
-    """The one process that is killed: at the nth passage of `point`; or nowhere, to find out what it passes."""
+    """The one process that is killed: at the nth passage of `point`; or nowhere, to find out what it passes.
 
-    def __init__(self, point: str | None, nth: int, record: int) -> None:
-        self.point, self.nth, self.record = point, nth, record
+    Or it is stopped there for a while: then it is not robbed of anything, and everything is as if it had not been.
+    """
+
+    def __init__(self, point: str | None, nth: int, record: int, action: str = "kill") -> None:
+        self.point, self.nth, self.record, self.action = point, nth, record, action
         self.killed = False
         self.died_at: float | None = None
         self.process: Any = None
@@ -74,7 +79,7 @@ class Victim:
         """Called in the victim, when its part begins."""
         _core._fault_watch()
         if self.point is not None:
-            _core._fault_arm(self.point, self.nth)
+            _core._fault_arm(self.point, self.nth, self.action)
 
     def start(self, body: Callable[..., object], *args: Any) -> Any:
         """Run `body(*args)` in the victim."""
@@ -98,7 +103,7 @@ class Victim:
         assert exitcode in (0, -signal.SIGKILL), f"the victim ended with {exitcode}"
         self.killed = exitcode == -signal.SIGKILL
         self.died_at = self.died_at or time.monotonic()
-        assert not self.killed or self.point is not None, "killed by somebody else"
+        assert not self.killed or (self.point is not None and self.action == "kill"), "killed by somebody else"
         return self.killed
 
 
@@ -165,12 +170,12 @@ class Outcome:
     error: str = ""
 
 
-def play(scenario: Callable[[Victim], None], point: str | None, nth: int) -> Outcome:
+def play(scenario: Callable[[Victim], None], point: str | None, nth: int, action: str) -> Outcome:
     """Play the scenario in this process."""
     record = _core._fault_record()
     gc.collect()
     baseline = blocks_in_use()
-    victim = Victim(point, nth, record)
+    victim = Victim(point, nth, record, action)
     start = time.monotonic()
     scenario(victim)
     check_given_back(baseline)
@@ -181,14 +186,16 @@ def play(scenario: Callable[[Victim], None], point: str | None, nth: int) -> Out
     return Outcome(victim.killed, _core._fault_passed(), end - start)
 
 
-def _be_case(write_end: int, errors: int, scenario: Callable[[Victim], None], point: str | None, nth: int) -> None:
+def _be_case(
+    write_end: int, errors: int, scenario: Callable[[Victim], None], point: str | None, nth: int, action: str
+) -> None:
     os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the runner's own is not the case's
     os.dup2(errors, 2)
     faulthandler.register(signal.SIGUSR1, file=errors)
     warnings.simplefilter("always")
     try:
-        outcome = play(scenario, point, nth)
+        outcome = play(scenario, point, nth, action)
     except BaseException:
         outcome = Outcome(passed=_core._fault_passed(), error=traceback.format_exc())
     os.write(write_end, json.dumps(vars(outcome)).encode())
@@ -238,24 +245,56 @@ def adopt_orphans() -> None:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def _read_outcome(read_end: int, seconds: float) -> Outcome | None:
-    """What the case has written; None if it has not within its time, or died."""
+def _stopped(group: int) -> list[int]:
+    """The processes of the case that are stopped."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError), open(f"/proc/{name}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+            if fields[0] == "T" and int(fields[3]) == group:
+                found.append(int(name))
+    return found
+
+
+def _continue_stopped(group: int) -> None:
+    """Whoever is stopped goes on, when the others have had time to take it for dead."""
+    found = _stopped(group)
+    if found:
+        time.sleep(STOP_SECONDS)
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def _read_outcome(read_end: int, seconds: float, stopping: int) -> Outcome | None:
+    """What the case has written; None if it has not within its time, or died. Meanwhile who stops is continued."""
     poller = select.poll()
     poller.register(read_end, select.POLLIN)
-    data = os.read(read_end, 1 << 16) if poller.poll(seconds * 1000) else b""
+    deadline = time.monotonic() + seconds
+    while not poller.poll(10 if stopping else max(0.0, deadline - time.monotonic()) * 1000):
+        if time.monotonic() >= deadline:
+            return None
+        _continue_stopped(stopping)
+    data = os.read(read_end, 1 << 16)
     return Outcome(**json.loads(data)) if data else None
 
 
-def run_case(scenario: Callable[[Victim], None], point: str | None, nth: int, seconds: float = CASE_SECONDS) -> Outcome:
+def run_case(
+    scenario: Callable[[Victim], None],
+    point: str | None,
+    nth: int,
+    seconds: float = CASE_SECONDS,
+    action: str = "kill",
+) -> Outcome:
     """Play the scenario in a new process, for at most so many seconds."""
     read_end, write_end = os.pipe()
     with tempfile.TemporaryFile() as errors:
         pid = os.fork()
         if pid == 0:
-            _be_case(write_end, errors.fileno(), scenario, point, nth)
+            _be_case(write_end, errors.fileno(), scenario, point, nth, action)
         os.close(write_end)
         try:
-            outcome = _read_outcome(read_end, seconds)
+            outcome = _read_outcome(read_end, seconds, pid if action == "stop" else 0)
         except BaseException:  # the runner is told to end: so is the case
             _kill_group(pid)
             raise

@@ -25,12 +25,12 @@ from fastmp.reduction import ForkingPickler
 NEWCOMER = """
 import pickle, sys
 from fastmp import _core
-fd, token, identity, record, point, nth = sys.argv[1:]
+fd, token, identity, record, point, nth, action = sys.argv[1:]
 if int(record) >= 0:
     _core._fault_join(int(record))
     _core._fault_watch()
     if point:
-        _core._fault_arm(point, int(nth))
+        _core._fault_arm(point, int(nth), action)
 _core.enter(int(fd), bytes.fromhex(token), int(identity))
 data = sys.stdin.buffer.read()
 if data:  # else the starter was killed
@@ -73,7 +73,7 @@ def start(things: Any, victim: Victim | None = None) -> subprocess.Popen[bytes]:
     fd, token = _core.region()
     identity = _core.reserve_child()
     data, fds = pickle_for(identity, things)
-    fault = [-1, "", 0] if victim is None else [victim.record, victim.point or "", victim.nth]
+    fault = [-1, "", 0, ""] if victim is None else [victim.record, victim.point or "", victim.nth, victim.action]
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", NEWCOMER, *map(str, [fd, token.hex(), identity, *fault])],
         pass_fds=[fd, *fds, *([] if victim is None else [victim.record])],

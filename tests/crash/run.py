@@ -3,7 +3,8 @@
 Called by `make crash`; a developer runs `python tests/crash/run.py queue pool` (scenarios whose name has one of the
 words), or `--point heap` (those points only). Builds the package with its fault points into a temporary folder, plays
 each scenario once to find out what the victim passes, and then kills it at the first and at the last passage of each
-point. A point of the sources that no victim has died at is a failure too. Ends with `N passed, N failed`.
+point; in the first few scenarios that pass a point it is stopped there as well, and goes on a little later. A point
+of the sources that no victim has died at is a failure too. Ends with `N passed, N failed`.
 """
 
 import argparse
@@ -11,12 +12,15 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import build
 
 RETRIES = 3
+#: In so many scenarios the victim is also stopped at a point, for a while.
+STOPS_PER_POINT = 3
 ROUND_SECONDS = 60.0
 
 
@@ -26,6 +30,7 @@ class Tally:
     def __init__(self) -> None:
         self.passed = self.failed = 0
         self.deadly: set[str] = set()
+        self.stops_at: Counter[str] = Counter()
 
     def fail(self, what: str, why: str) -> None:
         """One case that went wrong."""
@@ -45,7 +50,7 @@ class Series:
         self, name: str, scenario: Callable[..., None], is_wanted: Callable[[str], bool], tally: Tally
     ) -> None:
         self.name, self.scenario, self.is_wanted, self.tally = name, scenario, is_wanted, tally
-        self.kills = self.missed = self.failed = 0
+        self.kills = self.stops = self.missed = self.failed = 0
         self.slowest = 0.0
         self.points: dict[str, int] = {}  # passages of each
         self.todo: list[tuple[str, int]] = []
@@ -62,10 +67,13 @@ class Series:
         while self.todo:
             point, nth = self.todo.pop(0)
             self.kill_at(point, nth)
+        for point in self.points:
+            if self.tally.stops_at[point] < STOPS_PER_POINT:
+                self.stop_at(point)
         seconds = time.monotonic() - start
         print(
             f"{'FAIL' if self.failed else 'ok  '} {self.name}: {len(self.points)} points, {self.kills} kills, "
-            f"{self.missed} not reached, {seconds:.1f} s, slowest {self.slowest * 1000:.0f} ms: "
+            f"{self.stops} stops, {self.missed} not reached, {seconds:.1f} s, slowest {self.slowest * 1000:.0f} ms: "
             f"{' '.join(sorted(self.points))}",
             flush=True,
         )
@@ -95,6 +103,18 @@ class Series:
             self.tally.deadly.add(point)
         else:
             self.missed += 1
+
+    def stop_at(self, point: str) -> None:
+        """One case in which the victim is stopped there for a while."""
+        from case import run_case
+
+        outcome = run_case(self.scenario, point, 1, action="stop")
+        if outcome.error:
+            self.fail(f"stopped at {point}", outcome.error)
+        else:
+            self.stops += 1
+            self.tally.passed += 1
+            self.tally.stops_at[point] += 1
 
     def fail(self, where: str, why: str) -> None:
         self.failed += 1
