@@ -1,7 +1,7 @@
 # The verbs. Each works on a fresh clone; those that need packages make an environment of their own in .venv/.
 PYTHON ?= python3
 
-.PHONY: build check test notebook bench asan tsan crash chaos model docs conformance clients
+.PHONY: build check test notebook bench asan tsan crash chaos soak model docs conformance clients
 
 build: ## the extension in place, for development
 	$(PYTHON) setup.py --quiet build_ext --inplace
@@ -29,6 +29,10 @@ crash: ## kill a process at every fault point, and stop it there
 
 chaos: build ## kill, stop and follow processes at random; `make chaos ARGS="--kills 10000 --seed 2"`
 	$(PYTHON) tests/chaos/run.py $(ARGS)
+
+MINUTES ?= 5
+soak: build ## mixed traffic for so many minutes: memory, descriptors, throughput over time, as JSON and a plot
+	$(PYTHON) tests/soak/run.py --minutes $(MINUTES) $(ARGS)
 
 model: ## check the protocols' models
 	$(PYTHON) tests/model/run.py
