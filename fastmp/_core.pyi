@@ -140,6 +140,7 @@ class Crew:
     maintain: Any
     bad_result: Callable[[BaseException], object] | None
     need_helper: Any
+    by_value: Callable[[Any, BaseException | None], Any] | None
     @property
     def deferred(self) -> list[Any]: ...
     @property

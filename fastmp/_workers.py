@@ -38,6 +38,11 @@ def count_workers(wanted: int | None) -> int:
     return wanted
 
 
+def is_forking(ctx: Any) -> bool:
+    """Whether the context's processes are forked; one that does not say so is taken for one whose are not."""
+    return hasattr(ctx, "get_start_method") and ctx.get_start_method() == "fork"
+
+
 def parent_to_follow() -> int | None:
     """In the parent, before a worker is made: whose end the kernel is to tell it; None if the kernel cannot.
 

@@ -25,6 +25,7 @@ from multiprocessing.pool import CLOSE, INIT, RUN, TERMINATE
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core
+from ._by_value import Sender
 from ._errors import WorkerDied
 from ._helper import start_helper
 from ._native import Call, prepare
@@ -35,6 +36,7 @@ from ._workers import (
     count_workers,
     end_worker,
     follow,
+    is_forking,
     parent_sentinel,
     parent_to_follow,
     send_exits,
@@ -255,6 +257,7 @@ class Pool:
         me = weakref.ref(self)
         self._crew.maintain = weakly(me, Pool._maintain_pool)
         self._crew.need_helper = weakly(me, Pool._start_helper)
+        self._crew.by_value = Sender(is_forking(self._ctx))
         try:
             self._repopulate_pool()
         except BaseException:

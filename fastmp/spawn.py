@@ -24,6 +24,7 @@ from multiprocessing.spawn import freeze_support, get_command_line, get_executab
 from typing import TYPE_CHECKING, Any
 
 from . import _core
+from ._by_value import goes_by_value
 from ._install import hidden, install, is_installed, original, uninstall
 from .popen_fork import end_child
 
@@ -124,7 +125,7 @@ def send(data: memoryview, writer: int) -> None:
 
 
 class _Pickler(_reduction.ForkingPickler):
-    """Also pickles the standard classes in whose place `install` has put others."""
+    """Also pickles the standard classes in whose place `install` has put others, and what goes by value."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
@@ -132,7 +133,10 @@ class _Pickler(_reduction.ForkingPickler):
 
     def reducer_override(self, obj: Any) -> Any:
         place = self.hidden.get(id(obj))
-        return NotImplemented if place is None else (original, place)
+        if place is not None:
+            return original, place
+        by_value = goes_by_value(obj)
+        return NotImplemented if by_value is None else by_value.__reduce__()
 
 
 def _dump(obj: object, stream: io.BytesIO) -> None:

@@ -38,7 +38,7 @@ struct fmp_crew {
     uint64_t submitted; /* futures, ever */
     uint64_t answered;  /* results taken, ever */
 
-    PyObject *functions; /* {callable: Function} of those that pickle by reference */
+    PyObject *functions; /* {callable: Function} of those that pickle by reference, and of what by_value returned */
     PyObject *last_callable, *last_function;
     uint32_t next_function_id;
 
@@ -51,6 +51,7 @@ struct fmp_crew {
     PyObject *need_helper; /* callable or NULL: somebody must pump while nobody waits */
     PyObject *bad_result; /* callable or NULL: a result could not be unpickled; set, it also makes workers end at a task
                              that cannot */
+    PyObject *by_value;   /* callable or NULL: (callable, error or None) -> what is pickled in its place, or None */
     PyObject *reports;    /* list of what workers that could not begin have said */
     PyObject *deferred;   /* list of done jobs whose callbacks the helper is to run */
     struct fmp_spin spin;

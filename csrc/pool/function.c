@@ -6,6 +6,10 @@
  * partial, a bound method) may change between two calls, so it is pickled anew for each job. One that refers to shared
  * objects (a partial with a lock in it) goes with each task instead: a message's references are opened by its receiver,
  * and end with it, while a function's block is read by all workers at any time.
+ *
+ * What pickle refuses, or what the workers do not find by its name, goes by value, if crew->by_value knows how
+ * (fastmp/_by_value.py): it is asked before a callable is pickled, and again when that has failed, and returns the
+ * object that is sent in its place. One that pickle refuses may be a closure, which may change: it is not remembered.
  */
 #include "pool/crew.h"
 
@@ -50,49 +54,101 @@ pickles_by_reference(PyObject *callable)
             (PyCFunction_GET_SELF(callable) == NULL || PyModule_Check(PyCFunction_GET_SELF(callable))));
 }
 
-static struct fmp_function *
-remembered(struct fmp_crew *crew, PyObject *callable)
+/* What is sent for the callable, `error` (or None) being what pickle has said: a new reference; the callable itself if
+ * nobody knows better. NULL with an exception. */
+static PyObject *
+ask_by_value(struct fmp_crew *crew, PyObject *callable, PyObject *error)
 {
-    PyObject *f = PyDict_GetItemWithError(crew->functions, callable);
-    if (f == NULL) {
-        f = !PyErr_Occurred() ? (PyObject *)function_new(crew, callable) : NULL;
-        if (f == NULL || PyDict_SetItem(crew->functions, callable, f) < 0) {
-            Py_XDECREF(f);
-            return NULL;
-        }
-        Py_DECREF(f); /* the dict keeps it */
+    if (crew->by_value == NULL || crew->by_value == Py_None) {
+        return Py_NewRef(callable);
     }
-    Py_XSETREF(crew->last_callable, Py_NewRef(callable));
-    Py_XSETREF(crew->last_function, Py_NewRef(f));
-    return (struct fmp_function *)f;
+    PyObject *asked = Py_NewRef(crew->by_value);
+    PyObject *sent = PyObject_CallFunctionObjArgs(asked, callable, error, NULL);
+    Py_DECREF(asked);
+    if (sent == Py_None) {
+        Py_SETREF(sent, Py_NewRef(callable));
+    }
+    return sent;
 }
 
-/* Borrowed from the cache or the job. NULL, with an exception or not, as function_new. */
+/* The callable could not be pickled, as the exception that is set says: *sent is what is sent in its place. NULL, with
+ * an exception or not, as function_new. */
 static struct fmp_function *
-function_of(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable)
+function_by_value(struct fmp_crew *crew, PyObject *callable, PyObject **sent)
 {
-    if (callable == crew->last_callable) {
+    PyObject *error = fmp_take_exception();
+    PyObject *instead = ask_by_value(crew, callable, error);
+    if (instead == callable) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    }
+    Py_DECREF(error);
+    if (instead == callable || instead == NULL) {
+        Py_XDECREF(instead);
+        return NULL;
+    }
+    Py_SETREF(*sent, instead);
+    return function_new(crew, instead);
+}
+
+static struct fmp_function *
+found(struct fmp_crew *crew, PyObject *callable)
+{
+    return (struct fmp_function *)PyDict_GetItemWithError(crew->functions, callable);
+}
+
+/* Makes the function and remembers it, unless it refers to shared objects or had to go by value; then it is the job's.
+ * As function_new, but borrowed. */
+static struct fmp_function *
+make(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, PyObject **sent)
+{
+    PyObject *asked = *sent;
+    struct fmp_function *f = function_new(crew, asked);
+    if (f == NULL && PyErr_Occurred() && asked == callable) {
+        f = function_by_value(crew, callable, sent);
+    }
+    bool may_change = !pickles_by_reference(callable) || *sent != asked;
+    if (f != NULL && !may_change && PyDict_SetItem(crew->functions, asked, (PyObject *)f) < 0) {
+        Py_CLEAR(f);
+    }
+    Py_XSETREF(job->function, (PyObject *)f);
+    return f;
+}
+
+/* Borrowed from the cache or the job. NULL, with an exception or not, as function_new; *sent is what was pickled. */
+static struct fmp_function *
+function_of(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, PyObject **sent)
+{
+    if (FMP_LIKELY(callable == crew->last_callable)) {
         return (struct fmp_function *)crew->last_function;
     }
-    if (pickles_by_reference(callable)) {
-        return remembered(crew, callable);
+    struct fmp_function *f = pickles_by_reference(callable) ? found(crew, callable) : NULL;
+    if (f == NULL && !PyErr_Occurred()) {
+        *sent = ask_by_value(crew, callable, Py_None);
+        f = *sent != NULL && *sent != callable ? found(crew, *sent) : NULL;
+        if (f == NULL && *sent != NULL && !PyErr_Occurred()) {
+            f = make(crew, job, callable, sent);
+        }
     }
-    struct fmp_function *f = function_new(crew, callable);
-    Py_XSETREF(job->function, (PyObject *)f);
+    if (f != NULL && (*sent == NULL || *sent == callable) && pickles_by_reference(callable)) {
+        Py_XSETREF(crew->last_callable, Py_NewRef(callable));
+        Py_XSETREF(crew->last_function, Py_NewRef(f));
+    }
     return f;
 }
 
 int
 fmp_crew_function(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, struct fmp_task_head *head)
 {
-    struct fmp_function *f = function_of(crew, job, callable);
+    PyObject *sent = NULL;
+    struct fmp_function *f = function_of(crew, job, callable, &sent);
     if (f != NULL) {
         head->function = f->handle.off;
         head->function_id = f->id;
     } else if (!PyErr_Occurred()) {
         job->is_carried = true;
-        Py_XSETREF(job->function, Py_NewRef(callable));
+        Py_XSETREF(job->function, Py_NewRef(sent));
     }
+    Py_XDECREF(sent);
     return f != NULL || job->is_carried ? 0 : -1;
 }
 

@@ -437,6 +437,7 @@ crew_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(crew->maintain);
     Py_VISIT(crew->need_helper);
     Py_VISIT(crew->bad_result);
+    Py_VISIT(crew->by_value);
     Py_VISIT(crew->deferred);
     Py_VISIT(crew->reports);
     for (uint32_t i = 0; i < crew->job_room; i++) {
@@ -461,6 +462,7 @@ crew_clear(PyObject *self)
     Py_CLEAR(crew->maintain);
     Py_CLEAR(crew->need_helper);
     Py_CLEAR(crew->bad_result);
+    Py_CLEAR(crew->by_value);
     Py_CLEAR(crew->deferred);
     Py_CLEAR(crew->reports);
     return 0;
@@ -530,6 +532,8 @@ static PyMemberDef crew_members[] = {
      "Called when somebody must pump while nobody waits."},
     {"bad_result", T_OBJECT, offsetof(struct fmp_crew, bad_result), 0,
      "Called with the exception when a result cannot be unpickled; set, it also ends workers at a task that cannot."},
+    {"by_value", T_OBJECT, offsetof(struct fmp_crew, by_value), 0,
+     "Called with a callable and pickle's error or None: what is pickled in its place, or None."},
     {"deferred", T_OBJECT, offsetof(struct fmp_crew, deferred), READONLY,
      "Done jobs whose callbacks are still to run."},
     {"reports", T_OBJECT, offsetof(struct fmp_crew, reports), READONLY, "What workers that could not begin have said."},

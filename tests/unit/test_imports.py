@@ -36,6 +36,7 @@ LAYERS = (
     },
     {
         "_atomic",
+        "_by_value",
         "_jupyter",
         "_native",
         "_preloaded",

@@ -185,7 +185,7 @@ def test_map_keeps_no_result(executor):
 
 
 def test_unpicklable(executor):
-    with pytest.raises(Exception, match=r"pickle|lambda|local"):
+    with fastmp.installed(), pytest.raises(Exception, match=r"pickle|lambda|local"):
         executor.submit(lambda: 0).result(timeout=10)
     with pytest.raises(Exception, match=r"pickle|lock"):
         executor.submit(square, threading.Lock()).result(timeout=10)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import uuid
 from pathlib import Path
 
@@ -116,11 +117,11 @@ def test_without_a_guard(tmp_path, new_method):
 
 def test_what_cannot_be_pickled(new_method):
     context = fastmp.get_context(new_method)
-    child = context.Process(target=lambda: None)
-    with pytest.raises((AttributeError, TypeError, pickle.PicklingError), match="pickle"):
-        child.start()
-    assert child.exitcode is None
-    assert child not in fastmp.active_children()
+    for child in (context.Process(target=lambda: None), context.Process(args=(threading.Lock(),))):
+        with fastmp.installed(), pytest.raises((AttributeError, TypeError, pickle.PicklingError), match="pickle"):
+            child.start()
+        assert child.exitcode is None
+        assert child not in fastmp.active_children()
 
 
 def test_what_cannot_be_unpickled(tmp_path, new_method):

@@ -23,6 +23,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from ... import _core
+from ..._by_value import Sender
 from ..._helper import start_helper
 from ..._native import NativeJob, prepare
 from ..._template import Template, is_forked
@@ -31,6 +32,7 @@ from ..._workers import (
     count_workers,
     end_worker,
     follow,
+    is_forking,
     parent_sentinel,
     parent_to_follow,
     send_exits,
@@ -302,6 +304,7 @@ class ProcessPoolExecutor(Executor):
         me = weakref.ref(self)
         crew.maintain = weakly(me, ProcessPoolExecutor._maintain)
         crew.need_helper = weakly(me, ProcessPoolExecutor._start_helper)
+        crew.by_value = Sender(is_forking(self._mp_context))
         if not self._fail_task:
             crew.bad_result = weakly(me, ProcessPoolExecutor._break_on_bad_result)
         self._crew = crew
