@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -246,7 +247,8 @@ def test_the_sentinel_of_the_parent_is_the_parent_alone(tmp_path, new_method):
         assert eventually(lambda: told.exists() and told.read_text()) == "True False"
     finally:
         for pid in pids_with_environment(token):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # the watcher ends by itself
+                os.kill(pid, signal.SIGKILL)
 
 
 # ---- workers
