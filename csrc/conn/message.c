@@ -230,6 +230,9 @@ send_inline(struct fmp_channel *ch, uint32_t tag, const void *head, struct fmp_w
         fmp_wire_copy(w, t.cell->record.data + ch->head_bytes);
         end_push(ch, &t);
         fmp_wire_reset(w);
+    } else if (FMP_UNLIKELY(rc != -EAGAIN)) {
+        fmp_py_raise(rc, "the queue's memory is damaged");
+        rc = -1;
     }
     return rc;
 }

@@ -75,8 +75,8 @@ static bool
 result_is_on_its_way(struct fmp_crew *crew, const struct fmp_task_head *task)
 {
     struct fmp_ring *ring = &crew->results.ring;
-    uint64_t tail = fmp_load_acquire(&ring->shm->tail);                                      /* A3 of ring.c */
-    for (uint64_t at = fmp_load_acquire(&ring->shm->head); (int64_t)(tail - at) > 0; at++) { /* A3 */
+    uint64_t at = fmp_load_acquire(&ring->shm->head); /* A3 of ring.c */
+    for (uint64_t left = fmp_ring_count(ring); left > 0; left--, at++) {
         const struct fmp_record *record = fmp_ring_peek(ring, at);
         struct fmp_task_head head;
         if (record != NULL) {

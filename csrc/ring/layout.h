@@ -60,6 +60,26 @@ fmp_cell_is_passed(uint64_t state, uint64_t lap)
     return cell_lap == lap ? fmp_cell_phase(state) == FMP_CELL_TAKEN : cell_lap == ((lap + 1) & FMP_CELL_LAP_MASK);
 }
 
+/* Can a cell be in this state while head or tail stands at it in `lap`? Only its last user may still be in the lap
+ * before; one and no other is whose it is while it is claimed or taken. What cannot be is damage. */
+FMP_INLINE bool
+fmp_cell_is_sound(uint64_t state, uint64_t lap)
+{
+    unsigned phase = fmp_cell_phase(state);
+    bool is_held = phase == FMP_CELL_CLAIMED || phase == FMP_CELL_TAKEN;
+    if (is_held != (fmp_cell_owner(state) != 0)) {
+        return false;
+    }
+    uint64_t ahead = (fmp_cell_lap(state) - lap) & FMP_CELL_LAP_MASK;
+    return ahead <= 1 || (ahead == FMP_CELL_LAP_MASK && phase == FMP_CELL_TAKEN);
+}
+
+/* recovery.c: has the cell at `position`, where `end` (head or tail) stands, a state that cannot be? Then it is in
+ * *state. */
+bool fmp_ring_cell_is_damaged(const struct fmp_ring *ring, const _Atomic uint64_t *end, uint64_t position,
+                              uint64_t *state);
+/* recovery.c: is tail where it cannot be, beyond the limit or far behind head? */
+bool fmp_ring_tail_is_damaged(const struct fmp_ring *ring);
 /* recovery.c: empties `cell` if its state is a claim of an owner that a look of this handle has found dead. True if it
  * did, or if somebody else has. */
 bool fmp_ring_recover_cell(struct fmp_ring *ring, struct fmp_cell_shm *cell, uint64_t state);

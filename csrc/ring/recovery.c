@@ -74,6 +74,27 @@ is_abandoned(struct fmp_ring *ring, struct fmp_cell_shm *cell)
     return is_held(state) && !ring->bystander && owner_is_dead(ring, fmp_cell_owner(state));
 }
 
+bool
+fmp_ring_cell_is_damaged(const struct fmp_ring *ring, const _Atomic uint64_t *end, uint64_t position, uint64_t *state)
+{
+    uint64_t lap = (position >> ring->log2_capacity) & FMP_CELL_LAP_MASK;
+    /* A1: the look at `end` comes after the one at the cell. It stood there before, and only grows: so it stood there
+     * while we looked, and the cell was in its turn. */
+    *state = fmp_load_acquire(&ring->shm->cells[position & (ring->capacity - 1)].state);
+    return position == fmp_load_relaxed(end) && !fmp_cell_is_sound(*state, lap);
+}
+
+bool
+fmp_ring_tail_is_damaged(const struct fmp_ring *ring)
+{
+    /* Head is read after tail: what was claimed was within the limit of an older head, and tail is one behind at most.
+     * If both move meanwhile, tail seems farther behind than it is: it is read again. */
+    uint64_t tail = fmp_load_acquire(&ring->shm->tail); /* A3 */
+    uint64_t head = fmp_load_acquire(&ring->shm->head); /* A3 */
+    int64_t ahead = (int64_t)(tail - head);
+    return ahead > (int64_t)ring->limit || (ahead < -1 && tail == fmp_load_relaxed(&ring->shm->tail));
+}
+
 static struct fmp_cell_shm *
 cell_at(const struct fmp_ring *ring, uint64_t position)
 {
@@ -92,10 +113,11 @@ fmp_ring_may_pop(void *ctx)
         return true; /* passed: head is behind, begin_pop helps it */
     }
     bool claimed = fmp_cell_lap(state) == lap && fmp_cell_phase(state) == FMP_CELL_CLAIMED;
-    if (claimed || fmp_cell_is_before(state, lap)) {
-        return is_abandoned(ring, cell);
+    if ((claimed || fmp_cell_is_before(state, lap)) && is_abandoned(ring, cell)) {
+        return true;
     }
-    return false; /* EMPTY, or still in the hand of who took it in the lap before */
+    /* Otherwise EMPTY, or in somebody's hand; or damaged, which begin_pop tells. */
+    return fmp_ring_cell_is_damaged(ring, &ring->shm->head, head, &state);
 }
 
 bool
@@ -108,12 +130,14 @@ fmp_ring_may_push(void *ctx)
     if ((int64_t)(tail - head) < (int64_t)ring->limit) {
         struct fmp_cell_shm *cell = cell_at(ring, tail);
         uint64_t state = fmp_load_acquire(&cell->state); /* A2 */
-        return !fmp_cell_is_before(state, (tail >> ring->log2_capacity) & mask) || is_abandoned(ring, cell);
+        return !fmp_cell_is_before(state, (tail >> ring->log2_capacity) & mask) || is_abandoned(ring, cell) ||
+               fmp_ring_cell_is_damaged(ring, &ring->shm->tail, tail, &state);
     }
     /* At the limit: room comes when head moves on, past a taken cell or one that a dead producer claimed. */
     struct fmp_cell_shm *front = cell_at(ring, head);
     uint64_t state = fmp_load_acquire(&front->state); /* A1 */
-    return fmp_cell_is_passed(state, (head >> ring->log2_capacity) & mask) || is_abandoned(ring, front);
+    return fmp_cell_is_passed(state, (head >> ring->log2_capacity) & mask) || is_abandoned(ring, front) ||
+           fmp_ring_tail_is_damaged(ring);
 }
 
 bool

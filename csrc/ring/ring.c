@@ -47,6 +47,39 @@ advance_head(struct fmp_ring *ring, uint64_t head)
     return fmp_ring_recover_cell(ring, cell, state);
 }
 
+/* The cell at tail is in a state that cannot be. It is free, whatever stands in it, if tail is where it can be. False
+ * if tail is not. */
+static FMP_COLD bool
+repair_free_cell(struct fmp_ring *ring, uint64_t position)
+{
+    uint64_t state;
+    if (fmp_ring_cell_is_damaged(ring, &ring->shm->tail, position, &state)) {
+        if (fmp_ring_tail_is_damaged(ring)) {
+            return false;
+        }
+        fmp_cas_acquire(&cell_of(ring, position)->state, &state,
+                        fmp_cell_state(lap_of(ring, position), FMP_CELL_EMPTY, 0)); /* A2 */
+    }
+    return true;
+}
+
+/* The cell at head is in a state that cannot be: there is no record to be had. True if we have emptied it, and must
+ * say so. */
+static FMP_COLD bool
+drop_damaged(struct fmp_ring *ring, uint64_t position)
+{
+    uint64_t state;
+    if (!fmp_ring_cell_is_damaged(ring, &ring->shm->head, position, &state) ||
+        !fmp_cas_release(&cell_of(ring, position)->state, &state,
+                         fmp_cell_state(lap_of(ring, position) + 1, FMP_CELL_EMPTY, 0))) { /* R2 */
+        return false;
+    }
+    help(&ring->shm->head, position);
+    fmp_ec_notify(&ring->shm->space, INT32_MAX);
+    fmp_ec_notify(&ring->shm->items, INT32_MAX);
+    return true;
+}
+
 /* Is `position` the limit or more ahead of head? The last value seen of head is asked first: it only grows. */
 FMP_INLINE bool
 is_at_limit(struct fmp_ring *ring, uint64_t position)
@@ -83,7 +116,7 @@ fmp_ring_begin_push(struct fmp_ring *ring, struct fmp_ring_ticket *t)
             if (advance_head(ring, ring->head_seen)) {
                 continue;
             }
-            return -EAGAIN;
+            return FMP_UNLIKELY(fmp_ring_tail_is_damaged(ring)) ? -EBADMSG : -EAGAIN;
         }
         struct fmp_cell_shm *cell = cell_of(ring, position);
         uint64_t lap = lap_of(ring, position);
@@ -99,10 +132,17 @@ fmp_ring_begin_push(struct fmp_ring *ring, struct fmp_ring_ticket *t)
             }
         } else if (fmp_cell_is_before(state, lap)) {
             if (position == fmp_load_relaxed(&shm->tail) && !fmp_ring_recover_cell(ring, cell, state)) {
-                return -EAGAIN; /* the cell still belongs to the lap before */
+                if (fmp_cell_is_sound(state, lap)) {
+                    return -EAGAIN; /* the cell still belongs to the lap before */
+                }
+                if (!repair_free_cell(ring, position)) {
+                    return -EBADMSG;
+                }
             }
-        } else {
+        } else if (FMP_LIKELY(fmp_cell_is_sound(state, lap))) {
             help(&shm->tail, position);
+        } else if (!repair_free_cell(ring, position)) {
+            return -EBADMSG;
         }
     }
 }
@@ -181,7 +221,12 @@ fmp_ring_begin_pop(struct fmp_ring *ring, struct fmp_ring_ticket *t)
         } else if (fmp_cell_is_passed(state, lap)) {
             help(&shm->head, position);
         } else if (position == fmp_load_relaxed(&shm->head) && !fmp_ring_recover_cell(ring, cell, state)) {
-            return -EAGAIN; /* empty, or still being written */
+            if (FMP_LIKELY(fmp_cell_is_sound(state, lap))) {
+                return -EAGAIN; /* empty, or still being written */
+            }
+            if (drop_damaged(ring, position)) {
+                return -EBADMSG;
+            }
         }
     }
 }
@@ -230,7 +275,7 @@ fmp_ring_has_record(struct fmp_ring *ring)
         if (fmp_cell_is_passed(state, lap)) {
             help(&ring->shm->head, position);
         } else if (position == fmp_load_relaxed(&ring->shm->head) && !fmp_ring_recover_cell(ring, cell, state)) {
-            return false;
+            return fmp_ring_cell_is_damaged(ring, &ring->shm->head, position, &state);
         }
     }
 }

@@ -8,6 +8,10 @@
  * a killed owner's cell is recovered by whoever meets it; head and tail are helped forward by anybody, so nobody is
  * waited for but the owner of the one cell that is next in turn.
  *
+ * Damage: a cell that head or tail has come to, in a state that no process can have left it in, holds no record. The
+ * consumer who meets it empties it and is told; a producer makes it free again. Head or tail in a place that cannot be
+ * is an error for the producer. What a word names that could be true is believed: a living owner is waited for.
+ *
  * Use: begin_push gives the cell to write in, end_push publishes; begin_pop gives the record to read, end_pop empties
  * the cell. Between begin and end the cell is this process's. None of the four blocks; to wait, use the event counts
  * `items` and `space` with the ready functions below.
@@ -80,7 +84,7 @@ int fmp_ring_init(struct fmp_ring_shm *shm, uint64_t limit);
 /* Opens the ring at `off`; -EPROTO if there is none that fits `bytes`. */
 int fmp_ring_open(struct fmp_ring *ring, struct fmp_region *region, fmp_off off, uint64_t bytes);
 
-/* 0, -EAGAIN if full. */
+/* 0, -EAGAIN if full, -EBADMSG if head or tail was damaged. */
 int fmp_ring_begin_push(struct fmp_ring *ring, struct fmp_ring_ticket *t);
 void fmp_ring_end_push(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
 /* The same for one of several messages in a row: without the fence, so that a consumer who is just falling asleep may
@@ -89,7 +93,8 @@ void fmp_ring_end_push_unfenced(struct fmp_ring *ring, const struct fmp_ring_tic
 void fmp_ring_wake_consumers(struct fmp_ring *ring);
 /* Gives a claimed cell back unpublished; consumers skip it. */
 void fmp_ring_cancel_push(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
-/* 0, -EAGAIN if empty or if the next record is still being written. */
+/* 0, -EAGAIN if empty or if the next record is still being written, -EBADMSG if the next cell was damaged: it is
+ * emptied then. */
 int fmp_ring_begin_pop(struct fmp_ring *ring, struct fmp_ring_ticket *t);
 void fmp_ring_end_pop(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
 /* As for push; after the last one fmp_ring_wake_producers. */
@@ -102,8 +107,8 @@ uint64_t fmp_ring_count(const struct fmp_ring *ring);
  * the way. */
 bool fmp_ring_may_pop(void *ring);
 bool fmp_ring_may_push(void *ring);
-/* Is a record there to be popped? Clears a dead producer's cell out of the way, for which fmp_ring_may_pop says true.
- */
+/* Is a record (or damage, which is an error) there to be popped? Clears a dead producer's cell out of the way, for
+ * which fmp_ring_may_pop says true. */
 bool fmp_ring_has_record(struct fmp_ring *ring);
 /* The record at `position` if it is published and not yet taken, else NULL. To be believed only by the one consumer. */
 const struct fmp_record *fmp_ring_peek(const struct fmp_ring *ring, uint64_t position);

@@ -3,6 +3,7 @@
 
 #include "base/fault.h"
 #include "check.h"
+#include "ring/layout.h"
 #include "ring/ring.h"
 
 #define LIMIT 16
@@ -392,6 +393,99 @@ test_recover_shows_what_was_taken(void)
 }
 #endif
 
+/* ---- damage ---- */
+
+static void
+fill(struct fmp_ring *ring, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        CHECK_OK(push(ring, i));
+    }
+}
+
+/* What cannot be, in lap 0, with head at the cell. */
+static const uint64_t impossible[] = {
+    0x5555555555555555,
+    (uint64_t)FMP_CELL_FULL << FMP_CELL_PHASE_SHIFT | 7, /* full, and somebody's */
+    (uint64_t)FMP_CELL_CLAIMED << FMP_CELL_PHASE_SHIFT,  /* claimed by nobody */
+    UINT64_C(2) << FMP_CELL_LAP_SHIFT,                   /* far ahead */
+    FMP_CELL_LAP_MASK << FMP_CELL_LAP_SHIFT,             /* still empty in the lap before */
+};
+
+/* The consumer is told, once, and the messages behind it are there; so is the room. */
+static void
+test_damaged_cell_of_a_message(void)
+{
+    struct fmp_ring ring;
+    uint64_t value;
+    make(&ring);
+    for (size_t i = 0; i < sizeof impossible / sizeof *impossible; i++) {
+        uint64_t head = fmp_load_relaxed(&ring.shm->head);
+        fill(&ring, 3);
+        uint64_t lap = (head >> ring.log2_capacity) << FMP_CELL_LAP_SHIFT;
+        fmp_store_relaxed(&ring.shm->cells[head & (ring.capacity - 1)].state, impossible[i] + lap);
+        CHECK(fmp_ring_may_pop(&ring));
+        CHECK(fmp_ring_has_record(&ring));
+        CHECK_EQ(pop(&ring, &value), -EBADMSG);
+        CHECK_OK(pop(&ring, &value));
+        CHECK_EQ(value, 1);
+        CHECK_OK(pop(&ring, &value));
+        CHECK_EQ(pop(&ring, &value), -EAGAIN);
+        fill(&ring, LIMIT);
+        CHECK_EQ(push(&ring, 0), -EAGAIN);
+        for (uint64_t n = 0; n < LIMIT; n++) {
+            CHECK_OK(pop(&ring, &value));
+        }
+    }
+    fmp_region_close(&region);
+}
+
+/* A producer makes a free cell free again. */
+static void
+test_damaged_free_cell(void)
+{
+    struct fmp_ring ring;
+    uint64_t value;
+    make(&ring);
+    fill(&ring, 1);
+    for (size_t i = 0; i < sizeof impossible / sizeof *impossible; i++) {
+        uint64_t tail = fmp_load_relaxed(&ring.shm->tail);
+        uint64_t lap = (tail >> ring.log2_capacity) << FMP_CELL_LAP_SHIFT;
+        fmp_store_relaxed(&ring.shm->cells[tail & (ring.capacity - 1)].state, impossible[i] + lap);
+        CHECK(fmp_ring_may_push(&ring));
+        CHECK_OK(push(&ring, i));
+        CHECK_OK(pop(&ring, &value));
+        CHECK_EQ(value, i == 0 ? 0 : i - 1);
+    }
+    fmp_region_close(&region);
+}
+
+/* Tail or head in a place where it cannot be: an error for the producer, within a lap. */
+static void
+test_damaged_ends(void)
+{
+    static const uint64_t places[] = {UINT64_MAX - 50, UINT64_MAX / 2, UINT64_C(1) << 62, 1000, 100000};
+    struct fmp_ring ring;
+    uint64_t value;
+    for (size_t i = 0; i < 2 * sizeof places / sizeof *places; i++) {
+        make(&ring);
+        fill(&ring, 2);
+        fmp_store_relaxed(i % 2 == 0 ? &ring.shm->tail : &ring.shm->head, places[i / 2]);
+        open_ring(&ring, &region);
+        int rc = 0;
+        for (uint64_t n = 0; n <= 2 * ring.capacity && rc == 0; n++) {
+            CHECK(fmp_ring_may_push(&ring));
+            rc = push(&ring, 5);
+        }
+        CHECK_EQ(rc, -EBADMSG);
+        CHECK(fmp_ring_count(&ring) <= LIMIT);
+        for (uint64_t n = 0; n <= 2 * ring.capacity && pop(&ring, &value) != -EAGAIN; n++) {
+            CHECK(n < 2 * ring.capacity);
+        }
+        fmp_region_close(&region);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -407,6 +501,9 @@ main(int argc, char **argv)
     RUN(test_death_in_a_full_ring);
     RUN(test_lost_wake_up_is_only_late);
     RUN(test_recover_shows_what_was_taken);
+    RUN(test_damaged_cell_of_a_message);
+    RUN(test_damaged_free_cell);
+    RUN(test_damaged_ends);
 #endif
     return check_done();
 }
