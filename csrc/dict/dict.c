@@ -20,43 +20,72 @@ struct arena {
     uint32_t unused;
 };
 
-static struct arena *
-arena_of(const struct fmp_dict *d)
-{
-    fmp_off off = fmp_load_relaxed(&d->shm->arena); /* relaxed: under the lock, as all here */
-    return off != 0 ? fmp_at(d->region, off) : NULL;
-}
-
-static uint32_t
-slots_of(const struct arena *a)
-{
-    return 2 * a->order_room;
-}
-
-static uint32_t *
-index_of(struct arena *a)
-{
-    return (uint32_t *)(a + 1);
-}
-
-static _Atomic uint64_t *
-order_of(struct arena *a)
-{
-    return (_Atomic uint64_t *)(index_of(a) + slots_of(a));
-}
-
 static uint64_t
 log_start(uint32_t order_room)
 {
     return sizeof(struct arena) + 2 * (uint64_t)order_room * sizeof(uint32_t) + (uint64_t)order_room * sizeof(uint64_t);
 }
 
-/* The record of order item `i`, or NULL if it was removed. */
-static struct fmp_dict_record *
-record_at(struct arena *a, uint32_t i)
+/* Reads what tells the arena's shape, once, and compares it with the block. */
+static FMP_COLD void
+check_arena(struct fmp_dict *d, fmp_off off)
 {
-    uint64_t off = fmp_load_relaxed(&order_of(a)[i]);
-    return off != 0 ? (struct fmp_dict_record *)((char *)a + off) : NULL;
+    uint64_t usable = fmp_heap_usable(d->heap, off);
+    d->arena = (struct fmp_dict_arena){.off = off, .damaged = true};
+    if (usable < sizeof(struct arena)) {
+        return;
+    }
+    struct arena *a = fmp_at(d->region, off);
+    uint32_t room = a->order_room;
+    uint64_t end = a->log_end;
+    bool is_power = room >= ORDER_MIN && room <= ORDER_MAX && (room & (room - 1)) == 0;
+    if (is_power && end <= usable && log_start(room) <= end) {
+        d->arena = (struct fmp_dict_arena){.at = a, .off = off, .log_end = end, .order_room = room};
+    }
+}
+
+/* The present arena; NULL if there is none, or if it is damaged. */
+static struct fmp_dict_arena *
+arena_of(struct fmp_dict *d)
+{
+    fmp_off off = fmp_load_relaxed(&d->shm->arena); /* relaxed: under the lock, as all here */
+    if (off != d->arena.off) {
+        if (off == 0) {
+            d->arena = (struct fmp_dict_arena){0};
+        } else {
+            check_arena(d, off);
+        }
+    }
+    return d->arena.at != NULL ? &d->arena : NULL;
+}
+
+static uint32_t
+slots_of(const struct fmp_dict_arena *a)
+{
+    return 2 * a->order_room;
+}
+
+static uint32_t *
+index_of(const struct fmp_dict_arena *a)
+{
+    return (uint32_t *)(a->at + 1);
+}
+
+static _Atomic uint64_t *
+order_of(const struct fmp_dict_arena *a)
+{
+    return (_Atomic uint64_t *)(index_of(a) + slots_of(a));
+}
+
+static uint32_t
+used_of(struct fmp_dict_arena *a)
+{
+    uint32_t used = fmp_load_relaxed(&a->at->used);
+    if (FMP_LIKELY(used <= a->order_room)) {
+        return used;
+    }
+    a->damaged = true;
+    return 0;
 }
 
 static uint64_t
@@ -69,6 +98,34 @@ static uint64_t
 bytes_of(const struct fmp_dict_record *r)
 {
     return record_bytes(r->key_bytes, r->extra_bytes, r->value_bytes);
+}
+
+/* Does a whole record lie at `off`? */
+static bool
+holds_record(const struct fmp_dict_arena *a, uint64_t off)
+{
+    if (off % 8 != 0 || off < log_start(a->order_room) || off > a->log_end ||
+        a->log_end - off < sizeof(struct fmp_dict_record)) {
+        return false;
+    }
+    const struct fmp_dict_record *r = (const struct fmp_dict_record *)((const char *)a->at + off);
+    uint64_t value_bytes = r->value_bytes;
+    return value_bytes <= a->log_end && record_bytes(r->key_bytes, r->extra_bytes, value_bytes) <= a->log_end - off;
+}
+
+/* The record of order item `i`, or NULL if it was removed. */
+static struct fmp_dict_record *
+record_at(struct fmp_dict_arena *a, uint32_t i)
+{
+    uint64_t off = fmp_load_relaxed(&order_of(a)[i]);
+    if (off == 0) {
+        return NULL;
+    }
+    if (FMP_UNLIKELY(!holds_record(a, off))) {
+        a->damaged = true;
+        return NULL;
+    }
+    return (struct fmp_dict_record *)((char *)a->at + off);
 }
 
 /* ---- keys and the index ---- */
@@ -96,49 +153,56 @@ is_key(const struct fmp_dict_record *r, const struct fmp_dict_key *key)
     return r->hash == key->hash && r->key_bytes == key->bytes && memcmp(r->data, key->data, key->bytes) == 0;
 }
 
-/* The index slot of the key's entry, or the free one where it would be. An item that was removed keeps its slot, and
- * there are twice as many slots as items, so each walk ends. */
-static uint32_t
-slot_of(struct arena *a, const struct fmp_dict_key *key, bool *found)
+/* Where a key's entry is: its slot of the index and its item of the order; or the free slot where it would be. */
+struct place {
+    uint32_t slot, item;
+    bool found;
+};
+
+/* An item that was removed keeps its slot, and there are twice as many slots as items, so each walk ends; if not, the
+ * index is damaged. */
+static struct place
+place_of(struct fmp_dict_arena *a, const struct fmp_dict_key *key)
 {
     const uint32_t *index = index_of(a);
-    uint32_t mask = slots_of(a) - 1, slot = (uint32_t)key->hash & mask;
-    for (; index[slot] != 0; slot = (slot + 1) & mask) {
-        const struct fmp_dict_record *r = record_at(a, index[slot] - 1);
+    uint32_t mask = slots_of(a) - 1, slot = (uint32_t)key->hash & mask, used = used_of(a), entry;
+    for (uint32_t left = mask; (entry = index[slot]) != 0; slot = (slot + 1) & mask, left--) {
+        if (FMP_UNLIKELY(entry > used || left == 0)) {
+            a->damaged = true;
+            break;
+        }
+        const struct fmp_dict_record *r = record_at(a, entry - 1);
         if (r != NULL && is_key(r, key)) {
-            *found = true;
-            return slot;
+            return (struct place){.slot = slot, .item = entry - 1, .found = true};
         }
     }
-    *found = false;
-    return slot;
+    return (struct place){.slot = slot};
 }
 
 static void
-enter_index(struct arena *a, const struct fmp_dict_record *r, uint32_t i)
+enter_index(struct fmp_dict_arena *a, const struct fmp_dict_record *r, uint32_t i)
 {
     const struct fmp_dict_key key = {.data = r->data, .bytes = r->key_bytes, .hash = r->hash};
-    bool found;
-    uint32_t slot = slot_of(a, &key, &found);
-    if (!found) {
-        index_of(a)[slot] = i + 1;
+    struct place place = place_of(a, &key);
+    if (!place.found) {
+        index_of(a)[place.slot] = i + 1;
     }
 }
 
 /* Index, live and log_used from what was published. */
 static void
-derive(struct arena *a)
+derive(struct fmp_dict_arena *a)
 {
-    uint32_t used = fmp_load_relaxed(&a->used);
+    uint32_t used = used_of(a);
     memset(index_of(a), 0, slots_of(a) * sizeof(uint32_t));
-    a->live = 0;
-    a->log_used = log_start(a->order_room);
+    a->at->live = 0;
+    a->at->log_used = log_start(a->order_room);
     for (uint32_t i = 0; i < used; i++) {
         const struct fmp_dict_record *r = record_at(a, i);
         if (r != NULL) {
-            uint64_t end = (uint64_t)((const char *)r - (const char *)a) + bytes_of(r);
-            a->log_used = end > a->log_used ? end : a->log_used;
-            a->live++;
+            uint64_t end = (uint64_t)((const char *)r - (const char *)a->at) + bytes_of(r);
+            a->at->log_used = end > a->at->log_used ? end : a->at->log_used;
+            a->at->live++;
             enter_index(a, r, i);
         }
     }
@@ -154,9 +218,9 @@ void
 fmp_dict_recover(struct fmp_dict *d)
 {
     fmp_store_relaxed(&d->shm->claimer, 0);
-    struct arena *a = arena_of(d);
+    struct fmp_dict_arena *a = arena_of(d);
     if (a != NULL) {
-        fmp_store_relaxed(&d->shm->position, a->position);
+        fmp_store_relaxed(&d->shm->position, a->at->position);
         derive(a);
     }
     FMP_FAULT("dict:recovered");
@@ -167,24 +231,32 @@ fmp_dict_recover(struct fmp_dict *d)
 const struct fmp_dict_record *
 fmp_dict_find(struct fmp_dict *d, const struct fmp_dict_key *key)
 {
-    struct arena *a = arena_of(d);
-    bool found = false;
-    uint32_t slot = a != NULL ? slot_of(a, key, &found) : 0;
-    return found ? record_at(a, index_of(a)[slot] - 1) : NULL;
+    struct fmp_dict_arena *a = arena_of(d);
+    if (a == NULL) {
+        return NULL;
+    }
+    struct place place = place_of(a, key);
+    return place.found ? record_at(a, place.item) : NULL;
 }
 
 uint32_t
 fmp_dict_length(struct fmp_dict *d)
 {
-    const struct arena *a = arena_of(d);
-    return a != NULL ? a->live : 0;
+    struct fmp_dict_arena *a = arena_of(d);
+    if (a == NULL) {
+        return 0;
+    }
+    uint32_t live = a->at->live;
+    a->damaged |= live > used_of(a);
+    return live;
 }
 
 const struct fmp_dict_record *
 fmp_dict_next(struct fmp_dict *d, uint32_t *at)
 {
-    struct arena *a = arena_of(d);
-    while (a != NULL && *at < fmp_load_relaxed(&a->used)) {
+    struct fmp_dict_arena *a = arena_of(d);
+    uint32_t used = a != NULL ? used_of(a) : 0;
+    while (*at < used) {
         const struct fmp_dict_record *r = record_at(a, (*at)++);
         if (r != NULL) {
             return r;
@@ -196,8 +268,8 @@ fmp_dict_next(struct fmp_dict *d, uint32_t *at)
 const struct fmp_dict_record *
 fmp_dict_last(struct fmp_dict *d)
 {
-    struct arena *a = arena_of(d);
-    for (uint32_t i = a != NULL ? fmp_load_relaxed(&a->used) : 0; i > 0; i--) {
+    struct fmp_dict_arena *a = arena_of(d);
+    for (uint32_t i = a != NULL ? used_of(a) : 0; i > 0; i--) {
         const struct fmp_dict_record *r = record_at(a, i - 1);
         if (r != NULL) {
             return r;
@@ -206,41 +278,57 @@ fmp_dict_last(struct fmp_dict *d)
     return NULL;
 }
 
+bool
+fmp_dict_measure(struct fmp_dict *d, uint64_t *bytes)
+{
+    const struct fmp_dict_record *r;
+    uint64_t most = arena_of(d) != NULL ? d->arena.log_end : 0;
+    *bytes = 0;
+    for (uint32_t at = 0; *bytes <= most && (r = fmp_dict_next(d, &at)) != NULL;) {
+        *bytes += bytes_of(r);
+    }
+    d->arena.damaged |= *bytes > most; /* records that lie on one another */
+    return !d->arena.damaged;
+}
+
 /* ---- arenas ---- */
 
 /* An empty arena in a block that we own. -ENOSPC. */
 static int
-new_arena(struct fmp_dict *d, uint32_t order_room, uint64_t log_bytes, fmp_off *off)
+new_arena(struct fmp_dict *d, uint32_t order_room, uint64_t log_bytes, struct fmp_dict_arena *new)
 {
     uint64_t start = log_start(order_room);
-    int rc = fmp_heap_alloc(d->heap, start + log_bytes, off);
+    fmp_off off;
+    int rc = fmp_heap_alloc(d->heap, start + log_bytes, &off);
     if (rc != 0) {
         return rc;
     }
-    struct arena *a = fmp_at(d->region, *off);
+    struct arena *a = fmp_at(d->region, off);
     memset(a, 0, start);
     a->order_room = order_room;
     a->log_used = start;
     a->log_end = start + log_bytes;
+    *new = (struct fmp_dict_arena){.at = a, .off = off, .log_end = a->log_end, .order_room = order_room};
     return 0;
 }
 
 /* The live records, in their order. */
 static void
-copy_records(struct arena *to, struct arena *from)
+copy_records(struct fmp_dict_arena *to, struct fmp_dict_arena *from)
 {
-    uint32_t used = from != NULL ? fmp_load_relaxed(&from->used) : 0, count = 0;
+    uint32_t used = from != NULL ? used_of(from) : 0, count = 0;
+    uint64_t end = to->at->log_used;
     for (uint32_t i = 0; i < used; i++) {
         const struct fmp_dict_record *r = record_at(from, i);
         if (r != NULL) {
             uint64_t bytes = bytes_of(r);
-            memcpy((char *)to + to->log_used, r, bytes);
-            fmp_store_relaxed(&order_of(to)[count], to->log_used); /* relaxed: nobody sees it yet */
-            to->log_used += bytes;
+            memcpy((char *)to->at + end, r, bytes);
+            fmp_store_relaxed(&order_of(to)[count], end); /* relaxed: nobody sees it yet */
+            end += bytes;
             count++;
         }
     }
-    fmp_store_relaxed(&to->used, count);
+    fmp_store_relaxed(&to->at->used, count);
     derive(to);
 }
 
@@ -270,18 +358,18 @@ publish_arena(struct fmp_dict *d, fmp_off off)
 }
 
 static int
-replace(struct fmp_dict *d, struct arena *from, uint32_t order_room, uint64_t log_bytes)
+replace(struct fmp_dict *d, struct fmp_dict_arena *from, uint32_t order_room, uint64_t log_bytes)
 {
-    fmp_off off;
-    int rc = new_arena(d, order_room, log_bytes, &off);
+    struct fmp_dict_arena new;
+    int rc = new_arena(d, order_room, log_bytes, &new);
     if (rc != 0) {
         return rc;
     }
-    copy_records(fmp_at(d->region, off), from);
+    copy_records(&new, from);
     FMP_FAULT("dict:copied");
-    rc = publish_arena(d, off);
+    rc = publish_arena(d, new.off);
     if (rc != 0) {
-        fmp_heap_free(d->heap, off);
+        fmp_heap_free(d->heap, new.off);
     }
     return rc;
 }
@@ -291,18 +379,15 @@ replace(struct fmp_dict *d, struct arena *from, uint32_t order_room, uint64_t lo
 static int
 move(struct fmp_dict *d, uint64_t bytes)
 {
-    struct arena *a = arena_of(d);
-    uint64_t live_bytes = bytes;
-    uint32_t live = a != NULL ? a->live : 0, room = ORDER_MIN;
+    struct fmp_dict_arena *a = arena_of(d);
+    uint64_t live_bytes;
+    uint32_t live = fmp_dict_length(d), room = ORDER_MIN;
+    if (!fmp_dict_measure(d, &live_bytes)) {
+        return -EBADMSG;
+    }
+    live_bytes += bytes;
     if (live >= ORDER_MAX / 2) {
         return -E2BIG;
-    }
-    for (uint32_t at = 0; a != NULL;) {
-        const struct fmp_dict_record *r = fmp_dict_next(d, &at);
-        if (r == NULL) {
-            break;
-        }
-        live_bytes += bytes_of(r);
     }
     while (room < 2 * (live + 1)) {
         room *= 2;
@@ -314,10 +399,29 @@ move(struct fmp_dict *d, uint64_t bytes)
 int
 fmp_dict_clear(struct fmp_dict *d)
 {
-    return fmp_dict_length(d) != 0 ? replace(d, NULL, ORDER_MIN, LOG_MIN) : 0;
+    if (fmp_dict_length(d) == 0 && !fmp_dict_is_damaged(d)) {
+        return 0;
+    }
+    int rc = replace(d, NULL, ORDER_MIN, LOG_MIN);
+    if (rc == 0) {
+        d->arena = (struct fmp_dict_arena){0}; /* with what was wrong about it */
+    }
+    return rc;
 }
 
 /* ---- writing ---- */
+
+static bool
+has_room(struct fmp_dict *d, uint64_t bytes)
+{
+    struct fmp_dict_arena *a = arena_of(d);
+    if (a == NULL) {
+        return false;
+    }
+    uint64_t log_used = a->at->log_used;
+    a->damaged |= log_used % 8 != 0 || log_used < log_start(a->order_room) || log_used > a->log_end;
+    return !a->damaged && bytes <= a->log_end - log_used && used_of(a) < a->order_room;
+}
 
 int
 fmp_dict_reserve(struct fmp_dict *d, const struct fmp_dict_key *key, uint32_t extra_bytes, uint64_t value_bytes,
@@ -326,15 +430,17 @@ fmp_dict_reserve(struct fmp_dict *d, const struct fmp_dict_key *key, uint32_t ex
     if (value_bytes > UINT64_C(1) << 56) {
         return -E2BIG;
     }
-    struct arena *a = arena_of(d);
     uint64_t bytes = record_bytes(key->bytes, extra_bytes, value_bytes);
-    if (a == NULL || bytes > a->log_end - a->log_used || fmp_load_relaxed(&a->used) == a->order_room) {
-        int rc = move(d, bytes);
+    if (!has_room(d, bytes)) {
+        int rc = fmp_dict_is_damaged(d) ? -EBADMSG : move(d, bytes);
         if (rc != 0) {
             return rc;
         }
-        a = arena_of(d);
+        if (!has_room(d, bytes)) {
+            return -EBADMSG;
+        }
     }
+    struct arena *a = d->arena.at;
     struct fmp_dict_record *r = (struct fmp_dict_record *)((char *)a + a->log_used);
     *r = (struct fmp_dict_record){
         .hash = key->hash, .value_bytes = value_bytes, .key_bytes = key->bytes, .extra_bytes = extra_bytes};
@@ -347,35 +453,44 @@ fmp_dict_reserve(struct fmp_dict *d, const struct fmp_dict_key *key, uint32_t ex
 void
 fmp_dict_commit(struct fmp_dict *d, const struct fmp_dict_record *record)
 {
-    struct arena *a = arena_of(d);
+    struct fmp_dict_arena *a = arena_of(d);
     const struct fmp_dict_key key = {.data = record->data, .bytes = record->key_bytes, .hash = record->hash};
-    bool found;
-    uint32_t slot = slot_of(a, &key, &found), used = fmp_load_relaxed(&a->used);
-    uint32_t i = found ? index_of(a)[slot] - 1 : used;
+    if (a == NULL) {
+        return;
+    }
+    struct place place = place_of(a, &key);
+    uint32_t used = used_of(a), i = place.found ? place.item : used;
+    if (a->damaged || i >= a->order_room) {
+        a->damaged = true;
+        return;
+    }
+    uint64_t off = (uint64_t)((const char *)record - (const char *)a->at);
     /* D1: publishes a new value; a new entry only with the next store. */
-    fmp_store_release(&order_of(a)[i], (uint64_t)((const char *)record - (const char *)a));
+    fmp_store_release(&order_of(a)[i], off);
     FMP_FAULT("dict:ordered");
-    a->log_used += bytes_of(record);
-    if (!found) {
-        fmp_store_release(&a->used, used + 1); /* D1: publishes the entry; pairs with L3 */
+    a->at->log_used = off + bytes_of(record);
+    if (!place.found) {
+        fmp_store_release(&a->at->used, used + 1); /* D1: publishes the entry; pairs with L3 */
         FMP_FAULT("dict:used");
-        index_of(a)[slot] = i + 1;
-        a->live++;
+        index_of(a)[place.slot] = i + 1;
+        a->at->live++;
     }
 }
 
 bool
 fmp_dict_remove(struct fmp_dict *d, const struct fmp_dict_key *key)
 {
-    struct arena *a = arena_of(d);
-    bool found = false;
-    uint32_t slot = a != NULL ? slot_of(a, key, &found) : 0;
-    if (found) {
-        fmp_store_release(&order_of(a)[index_of(a)[slot] - 1], 0); /* D1: pairs with L3 */
-        FMP_FAULT("dict:removed");
-        a->live--;
+    struct fmp_dict_arena *a = arena_of(d);
+    if (a == NULL) {
+        return false;
     }
-    return found;
+    struct place place = place_of(a, key);
+    if (place.found) {
+        fmp_store_release(&order_of(a)[place.item], 0); /* D1: pairs with L3 */
+        FMP_FAULT("dict:removed");
+        a->at->live--;
+    }
+    return place.found;
 }
 
 /* ---- for the heap ---- */
@@ -394,7 +509,9 @@ fmp_dict_carries(struct fmp_region *region, fmp_off root, uint64_t bytes, uint64
             return true;
         }
     }
-    fmp_off off = fmp_load_acquire(&shm->arena); /* D2: pairs with D1 */
-    const struct arena *a = off != 0 ? fmp_at(region, off) : NULL;
-    return a != NULL && a->position == position;
+    fmp_off off = fmp_load_acquire(&shm->arena);                                /* D2: pairs with D1 */
+    if (off % 8 != 0 || !fmp_region_holds(region, off, sizeof(struct arena))) { /* 0 is none */
+        return false;
+    }
+    return ((const struct arena *)fmp_at(region, off))->position == position;
 }

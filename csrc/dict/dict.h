@@ -15,6 +15,9 @@
  * - An arena belongs to the root as a message belongs to its ring: in TRANSIT, named by a position that never comes
  *   again. `carries` tells the heap whether it is the present arena, or one that a living process is about to publish.
  *
+ * - Any word may be damaged, so offsets and sizes are checked before they are followed. What cannot be is left out, and
+ *   the handle says that it was met (fmp_dict_is_damaged); fmp_dict_clear makes a damaged dict an empty one.
+ *
  *   order  what                                                       pairs with
  *   D1     publish: store of an order item, of used, of arena; end of a   L3: who recovers sees whole records
  *          claim; release
@@ -38,12 +41,22 @@ struct fmp_dict_shm {
     _Atomic uint64_t pending;  /* the position of the arena to come; only grows */
 };
 
-/* A process's handle. */
+/* An arena, and what of it has been checked: the rest is done with these copies, whatever stands there later. */
+struct fmp_dict_arena {
+    struct arena *at; /* dict.c */
+    fmp_off off;
+    uint64_t log_end;
+    uint32_t order_room;
+    bool damaged; /* something in it, or its place, cannot be */
+};
+
+/* A process's handle, for one operation: made when the lock is taken. */
 struct fmp_dict {
     struct fmp_heap *heap;
     struct fmp_region *region;
     fmp_off root;
     struct fmp_dict_shm *shm;
+    struct fmp_dict_arena arena; /* zero to begin with */
 };
 
 struct fmp_dict_key {
@@ -76,6 +89,13 @@ fmp_dict_value(const struct fmp_dict_record *r)
 void fmp_dict_init(struct fmp_dict_shm *shm);
 struct fmp_dict_key fmp_dict_key_of(const void *data, uint32_t bytes);
 
+/* Has this operation met damage? Then what it found is not to be relied on. */
+FMP_INLINE bool
+fmp_dict_is_damaged(const struct fmp_dict *d)
+{
+    return d->arena.damaged;
+}
+
 /* The lock came from a killed process. */
 void fmp_dict_recover(struct fmp_dict *d);
 
@@ -84,10 +104,13 @@ const struct fmp_dict_record *fmp_dict_find(struct fmp_dict *d, const struct fmp
 uint32_t fmp_dict_length(struct fmp_dict *d);
 /* The entries in order: *at begins at 0; NULL after the last. */
 const struct fmp_dict_record *fmp_dict_next(struct fmp_dict *d, uint32_t *at);
+/* Bytes of all records; false if they are more than there can be. */
+bool fmp_dict_measure(struct fmp_dict *d, uint64_t *bytes);
 /* The last one, or NULL. */
 const struct fmp_dict_record *fmp_dict_last(struct fmp_dict *d);
 
-/* Room for a record with the key in it: the caller writes extra and value, then commits. -ENOSPC, -E2BIG. */
+/* Room for a record with the key in it: the caller writes extra and value, then commits. -ENOSPC, -E2BIG,
+ * -EBADMSG. */
 int fmp_dict_reserve(struct fmp_dict *d, const struct fmp_dict_key *key, uint32_t extra_bytes, uint64_t value_bytes,
                      struct fmp_dict_record **record);
 /* The record is the key's entry from now on. `record` is of the reserve just before. */

@@ -72,10 +72,16 @@ enter(struct shared_dict *self, struct fmp_dict *d)
     return FMP_LIKELY(fmp_lock_try(&d->shm->lock, me)) ? 0 : enter_slow(self, d);
 }
 
-static void
+/* 0; -1 with OSError if damage was met: what was found is not to be used then. */
+static int
 leave(struct fmp_dict *d)
 {
     (void)fmp_lock_release(&d->shm->lock);
+    if (FMP_UNLIKELY(fmp_dict_is_damaged(d))) {
+        fmp_py_raise(-EBADMSG, "a damaged shared dict: clear() makes it usable, and empty");
+        return -1;
+    }
+    return 0;
 }
 
 /* ---- bytes out of the table ---- */
@@ -138,7 +144,12 @@ fetch_bytes(PyObject *op, const struct fmp_key_bytes *k, bool remove, struct cop
     if (r != NULL && rc == 0 && remove) {
         (void)fmp_dict_remove(&d, &wanted);
     }
-    leave(&d);
+    if (leave(&d) < 0) {
+        if (r != NULL && rc == 0) {
+            drop_copy(c);
+        }
+        return -1;
+    }
     if (rc < 0) {
         PyErr_NoMemory();
         return -1;
@@ -229,8 +240,8 @@ set_item(PyObject *op, PyObject *key, PyObject *value)
     int rc = entry_encode(&e, key, value);
     if (rc == 0 && (rc = enter(as_dict(op), &d)) == 0) {
         int code = put(&d, &e);
-        leave(&d);
-        if (code != 0) {
+        rc = leave(&d);
+        if (rc == 0 && code != 0) {
             fmp_py_raise(code, NULL);
             rc = -1;
         }
@@ -309,8 +320,7 @@ dict_length(PyObject *op)
         return -1;
     }
     Py_ssize_t n = fmp_dict_length(&d);
-    leave(&d);
-    return n;
+    return leave(&d) < 0 ? -1 : n;
 }
 
 static int
@@ -321,8 +331,8 @@ dict_contains(PyObject *op, PyObject *key)
     int rc = fmp_key_encode(&k, key);
     if (rc == 0 && (rc = enter(as_dict(op), &d)) == 0) {
         struct fmp_dict_key wanted = fmp_dict_key_of(k.data, (uint32_t)k.bytes);
-        rc = fmp_dict_find(&d, &wanted) != NULL;
-        leave(&d);
+        bool found = fmp_dict_find(&d, &wanted) != NULL;
+        rc = leave(&d) < 0 ? -1 : found;
     }
     fmp_key_release(&k);
     return rc;
@@ -391,7 +401,12 @@ dict_popitem(PyObject *op, PyObject *unused)
         struct fmp_dict_key key = {.data = c.key, .bytes = (uint32_t)c.key_bytes, .hash = r->hash};
         (void)fmp_dict_remove(&d, &key);
     }
-    leave(&d);
+    if (leave(&d) < 0) {
+        if (rc == 0) {
+            drop_copy(&c);
+        }
+        return NULL;
+    }
     if (rc != 0) {
         return rc == -ENOENT ? (PyErr_SetString(PyExc_KeyError, "popitem(): the dict is empty"), NULL)
                              : PyErr_NoMemory();
@@ -423,7 +438,10 @@ dict_setdefault(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         const struct fmp_dict_record *r = fmp_dict_find(&d, &key);
         found = r != NULL;
         code = found ? copy_record(&c, r) : put(&d, &e);
-        leave(&d);
+        rc = leave(&d);
+        if (rc < 0 && found && code == 0) {
+            drop_copy(&c);
+        }
     }
     entry_release(&e);
     if (rc < 0 || code != 0) {
@@ -446,7 +464,9 @@ dict_clear(PyObject *op, PyObject *unused)
         return NULL;
     }
     int rc = fmp_dict_clear(&d);
-    leave(&d);
+    if (leave(&d) < 0) {
+        return NULL;
+    }
     return rc == 0 ? Py_NewRef(Py_None) : fmp_py_raise(rc, NULL);
 }
 
@@ -461,18 +481,18 @@ copy_all(PyObject *op, uint32_t *count)
         return NULL;
     }
     const struct fmp_dict_record *r;
-    size_t bytes = 1;
-    for (uint32_t at = 0; (r = fmp_dict_next(&d, &at)) != NULL;) {
-        bytes += sizeof *r + r->key_bytes + r->extra_bytes + r->value_bytes;
-    }
-    unsigned char *all = PyMem_RawMalloc(bytes), *to = all;
+    uint64_t bytes;
+    unsigned char *all = fmp_dict_measure(&d, &bytes) ? PyMem_RawMalloc(bytes + 1) : NULL, *to = all;
     *count = 0;
     for (uint32_t at = 0; all != NULL && (r = fmp_dict_next(&d, &at)) != NULL; ++*count) {
         size_t n = sizeof *r + r->key_bytes + r->extra_bytes + r->value_bytes;
         memcpy(to, r, n);
         to += n;
     }
-    leave(&d);
+    if (leave(&d) < 0) {
+        PyMem_RawFree(all);
+        return NULL;
+    }
     return all != NULL ? all : (unsigned char *)PyErr_NoMemory();
 }
 

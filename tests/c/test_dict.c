@@ -237,6 +237,74 @@ test_victims(void)
     check_victim("dict:used", 11);
 }
 
+/* ---- damage ---- */
+
+/* A word of the arena's head, index or order: what is looked up is there or not, or
+ * damage is met; nothing else is read. Cleared, the dict works again. */
+static void
+damage_word(uintptr_t off, uint64_t value)
+{
+    const struct fmp_dict_record *r;
+    open_all();
+    for (int i = 0; i < 20; i++) {
+        CHECK_OK(put_number(i, i));
+    }
+    memcpy((char *)fmp_at(&region, dict.shm->arena) + off, &value, sizeof value);
+    dict.arena = (struct fmp_dict_arena){0};
+    for (int i = 0; i < 20; i++) {
+        (void)number_at(i);
+    }
+    for (uint32_t n = 0; (r = fmp_dict_next(&dict, &n)) != NULL;) {
+        CHECK(fmp_region_holds(&region, fmp_off_of(&region, r), sizeof *r + r->value_bytes));
+    }
+    (void)put_number(30, 30);
+    (void)fmp_dict_length(&dict);
+    CHECK_OK(fmp_dict_clear(&dict));
+    dict.arena = (struct fmp_dict_arena){0};
+    CHECK_OK(put_number(1, 2));
+    CHECK(number_at(1) == 2 && !fmp_dict_is_damaged(&dict));
+    fmp_heap_drop(heap, dict.root, region.me);
+    fmp_heap_close(heap);
+    fmp_participant_leave(&region);
+    fmp_region_close(&region);
+}
+
+static void
+test_damaged_arena(void)
+{
+    static const uint64_t values[] = {UINT64_MAX, UINT64_C(1) << 40, 3, UINT64_C(0x0000000100000001), 1 << 20};
+    for (uintptr_t off = 8; off < 560; off += sizeof(uint64_t)) {
+        for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+            damage_word(off, values[i]);
+        }
+    }
+}
+
+/* An arena that is none is met as damage, and another is made by clear. */
+static void
+test_damaged_root(void)
+{
+    static const uint64_t places[] = {1, 4096, UINT64_C(1) << 20, UINT64_C(1) << 62, UINT64_MAX};
+    open_all();
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        CHECK_OK(put_number(1, 1));
+        fmp_store_relaxed(&dict.shm->arena, places[i]);
+        CHECK_EQ(number_at(1), -1);
+        CHECK(fmp_dict_is_damaged(&dict));
+        CHECK_EQ(put_number(2, 2), -EBADMSG);
+        CHECK(!carried(&region, dict.root, sizeof *dict.shm, 77));
+        fmp_dict_recover(&dict);
+        CHECK_OK(fmp_dict_clear(&dict));
+        CHECK_OK(put_number(2, 2));
+        CHECK_EQ(number_at(2), 2);
+        CHECK(!fmp_dict_is_damaged(&dict));
+    }
+    fmp_heap_drop(heap, dict.root, region.me);
+    fmp_heap_close(heap);
+    fmp_participant_leave(&region);
+    fmp_region_close(&region);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -246,5 +314,7 @@ main(int argc, char **argv)
     RUN(test_what_lies_unused_goes);
     RUN(test_no_memory);
     RUN(test_victims);
+    RUN(test_damaged_arena);
+    RUN(test_damaged_root);
     return check_done();
 }
