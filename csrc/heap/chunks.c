@@ -119,6 +119,22 @@ fmp_walk_next(const struct fmp_heap *heap, struct fmp_walk *walk, struct fmp_blo
     return false;
 }
 
+bool
+fmp_walk_next_of(const struct fmp_heap *heap, unsigned cls, struct fmp_walk *walk, struct fmp_block *block)
+{
+    uint64_t claimed = claimed_chunks(heap);
+    while (walk->chunk < claimed) {
+        int here = fmp_chunk_class(heap, walk->chunk);
+        if (here == (int)cls && walk->index < fmp_chunk_carved(heap, walk->chunk, cls)) {
+            *block = fmp_block_of(heap, walk->chunk, cls, walk->index++);
+            return true;
+        }
+        walk->chunk += here >= 0 ? heap->classes[here].run : 1;
+        walk->index = 0;
+    }
+    return false;
+}
+
 /* A chunk index + 1 out of shared memory, if it is one of class `cls`; else 0. */
 static uint32_t
 checked_chunk(const struct fmp_heap *heap, unsigned cls, uint32_t link)

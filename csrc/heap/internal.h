@@ -90,6 +90,9 @@ bool fmp_block_at(const struct fmp_heap *heap, fmp_off off, struct fmp_block *bl
 /* The block whose payload holds `off`; false if there is none. */
 bool fmp_block_around(const struct fmp_heap *heap, fmp_off off, struct fmp_block *block);
 bool fmp_walk_next(const struct fmp_heap *heap, struct fmp_walk *walk, struct fmp_block *block);
+/* The same over the blocks of one class: by the table of chunks, as the class's list may be damaged, and have no end.
+ */
+bool fmp_walk_next_of(const struct fmp_heap *heap, unsigned cls, struct fmp_walk *walk, struct fmp_block *block);
 /* The chunks of a class, newest first, as index + 1; 0 after the last. */
 uint32_t fmp_chunk_newest(const struct fmp_heap *heap, unsigned cls);
 uint32_t fmp_chunk_older(const struct fmp_heap *heap, unsigned cls, uint32_t link);

@@ -147,25 +147,6 @@ fmp_parcel_free(struct fmp_heap *heap, fmp_off parcel)
 
 /* ---- all parcels ---- */
 
-/* The next block of the parcels' class. */
-static bool
-next_parcel(const struct fmp_heap *heap, struct fmp_walk *walk, struct fmp_block *parcel)
-{
-    /* walk->chunk is index + 1, as in the class's list; 0 at the start, and at the end with an index of UINT32_MAX */
-    if (walk->chunk == 0 && walk->index == 0) {
-        walk->chunk = fmp_chunk_newest(heap, FMP_PARCEL_CLASS);
-    }
-    while (walk->chunk != 0) {
-        if (walk->index < fmp_chunk_carved(heap, walk->chunk - 1, FMP_PARCEL_CLASS)) {
-            *parcel = fmp_block_of(heap, walk->chunk - 1, FMP_PARCEL_CLASS, walk->index++);
-            return true;
-        }
-        walk->chunk = fmp_chunk_older(heap, FMP_PARCEL_CLASS, (uint32_t)walk->chunk);
-        walk->index = walk->chunk != 0 ? 0 : UINT32_MAX;
-    }
-    return false;
-}
-
 /* Is it on its way in the very block that it names: a queue that was put into itself? Only a holder of the block could
  * take it out. */
 static bool
@@ -196,7 +177,7 @@ fmp_parcels_name(const struct fmp_heap *heap, const struct fmp_block *block)
         return true;
     }
     struct fmp_walk walk = {0};
-    while (next_parcel(heap, &walk, &parcel)) {
+    while (fmp_walk_next_of(heap, FMP_PARCEL_CLASS, &walk, &parcel)) {
         if (names(heap, &parcel, block)) {
             return true;
         }
@@ -209,7 +190,7 @@ fmp_parcels_leave(struct fmp_heap *heap)
 {
     struct fmp_walk walk = {0};
     struct fmp_block parcel;
-    while (next_parcel(heap, &walk, &parcel)) {
+    while (fmp_walk_next_of(heap, FMP_PARCEL_CLASS, &walk, &parcel)) {
         uint64_t state = fmp_load_relaxed(&parcel.shm->state); /* relaxed: ours, or not ours to look into */
         if (is_mine(heap, state)) {
             fmp_parcel_end(heap, &parcel, state);

@@ -3,6 +3,7 @@
 
 #include "base/fault.h"
 #include "check.h"
+#include "heap/internal.h"
 #include "heap/parcels.h"
 #include "ring/ring.h"
 
@@ -544,6 +545,27 @@ test_killed_reclaimer(void)
     }
 }
 
+/* ---- damage ---- */
+
+/* The list of the parcels' chunks leads back to itself: whoever looks through all parcels comes to an end. */
+static void
+test_a_list_without_an_end(void)
+{
+    open_all();
+    fmp_off block = new_block(&me), first = new_parcel(&me, block), second = new_parcel(&me, block), target;
+    CHECK_OK(fmp_parcel_send(me.heap, first, ring_off, 1));
+    fmp_parcel_free(me.heap, second); /* made and returned differ: all are looked at */
+    uint64_t chunk = (first - me.heap->chunks_off) / FMP_CHUNK_BYTES;
+    fmp_store_relaxed(&fmp_chunk_at(me.heap, chunk)->next, (uint32_t)chunk + 1);
+    drop(&me, block);
+    CHECK_OK(fmp_parcel_receive(you.heap, first, ring_off, 1));
+    CHECK_OK(fmp_parcel_open(you.heap, first, &target));
+    fmp_parcel_free(you.heap, first);
+    fmp_parcels_leave(you.heap);
+    drop(&you, block);
+    close_all();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -563,5 +585,6 @@ main(int argc, char **argv)
     RUN(test_race_of_threads);
     RUN(test_killed_at_each_point);
     RUN(test_killed_reclaimer);
+    RUN(test_a_list_without_an_end);
     return check_done();
 }
