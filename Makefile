@@ -1,7 +1,7 @@
 # The verbs. Each works on a fresh clone; those that need packages make an environment of their own in .venv/.
 PYTHON ?= python3
 
-.PHONY: build check test notebook bench asan tsan crash chaos soak model docs conformance clients
+.PHONY: build check test notebook bench asan tsan crash chaos soak model fuzz docs conformance clients
 
 build: ## the extension in place, for development
 	$(PYTHON) setup.py --quiet build_ext --inplace
@@ -36,6 +36,9 @@ soak: build ## mixed traffic for so many minutes: memory, descriptors, throughpu
 
 model: ## check the protocols' models
 	$(PYTHON) tests/model/run.py
+
+fuzz: ## libFuzzer on what reads shared memory, with sanitizers: make fuzz SECONDS=600 SEED=7
+	$(PYTHON) tests/fuzz/run.py --seconds $(or $(SECONDS),120) --seed $(or $(SEED),0)
 
 docs: ## check the pages of docs/: links and examples
 	$(PYTHON) scripts/docs.py

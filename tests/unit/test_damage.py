@@ -1,0 +1,131 @@
+"""Shared memory that somebody wrote over: a queue's cells, a shared dict's entries.
+
+Who reads it raises; he does not crash, and is not held up.
+"""
+
+import ctypes
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+import fastmp
+from fastmp import _core
+
+MARK = 0x6D61726B2D6F6621
+
+
+def mapping() -> tuple[int, int]:
+    """Where this process's region lies: from, to."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        found = re.match(r"([0-9a-f]+)-([0-9a-f]+) .*/memfd:fastmp", line)
+        if found:
+            return int(found[1], 16), int(found[2], 16)
+    raise LookupError("no region")
+
+
+def used_words() -> list[int]:
+    """The addresses of all words of the region that have a page, without the header and the participants."""
+    start, end = mapping()
+    heap = 1 << 20
+    (fd,) = [
+        n for n in os.listdir("/proc/self/fd") if os.path.realpath(f"/proc/self/fd/{n}").startswith("/memfd:fastmp")
+    ]
+    words: list[int] = []
+    at = heap
+    while at < end - start:
+        try:
+            at = os.lseek(int(fd), at, os.SEEK_DATA)
+            hole = os.lseek(int(fd), at, os.SEEK_HOLE)
+        except OSError:
+            break
+        words += range(start + at, start + hole, 8)
+        at = hole
+    return words
+
+
+def word(address: int) -> ctypes.c_uint64:
+    return ctypes.c_uint64.from_address(address)
+
+
+def cell_of(value: int) -> int:
+    """The address of the state word of the cell that holds this int, sent as INT64: tag, then eight bytes."""
+    wanted = _core.encode(value)
+    for address in used_words()[::16]:  # cells are 128 bytes
+        if ctypes.string_at(address + 24, len(wanted)) == wanted:
+            return address
+    raise LookupError("no such message")
+
+
+@pytest.fixture
+def marked():
+    """A queue with three messages, and the address of the second one's cell."""
+    q = fastmp.Queue(8)
+    for value in (1, MARK, 3):
+        q.put(value)
+    yield q, cell_of(MARK)
+    q.close()
+
+
+@pytest.mark.parametrize(
+    "state", [0x5555555555555555, 1 << 24, 2 << 26], ids=["noise", "claimed by nobody", "far ahead"]
+)
+def test_damaged_state_word(marked, state):
+    q, cell = marked
+    word(cell).value = state
+    assert q.get(timeout=30) == 1
+    with pytest.raises(OSError, match="damaged"):
+        q.get(timeout=30)
+    assert q.get(timeout=30) == 3
+    for i in range(8):  # the room is there again
+        q.put(i, timeout=30)
+    assert [q.get(timeout=30) for _ in range(8)] == list(range(8))
+
+
+@pytest.mark.parametrize("bytes_", [0xFFFFFFFF, 105, 2**31], ids=hex)
+def test_damaged_length(marked, bytes_):
+    q, cell = marked
+    ctypes.c_uint32.from_address(cell + 8).value = bytes_
+    assert q.get(timeout=30) == 1
+    with pytest.raises(OSError, match="damaged"):
+        q.get(timeout=30)
+    assert q.get(timeout=30) == 3
+
+
+@pytest.mark.parametrize("block", [1, 4096, 2**20, 2**40, 2**64 - 64], ids=hex)
+def test_damaged_block_of_a_record(marked, block):
+    q, cell = marked
+    word(cell + 16).value = block
+    assert q.get(timeout=30) == 1
+    with pytest.raises(OSError, match="damaged"):
+        q.get(timeout=30)
+    assert q.get(timeout=30) == 3
+
+
+def test_damaged_dict():
+    d = fastmp.shared_dict()
+    for i in range(40):
+        d[i] = "x" * i
+    arena = next(address for address in used_words()[::8] if is_arena(address))
+    word(arena + 24).value = 2**63  # the room, and how many live
+    for use in (
+        lambda: d[1],
+        lambda: len(d),
+        lambda: list(d),
+        lambda: d.popitem(),
+        lambda: d.update({1: 2}),
+        lambda: 1 in d,
+    ):
+        with pytest.raises(OSError, match="damaged shared dict"):
+            use()
+    d.clear()
+    d["again"] = 1
+    assert dict(d) == {"again": 1}
+
+
+def is_arena(address: int) -> bool:
+    """{position, log_end, log_used, room: 32 | live: 32, used: 32}: of the dict with 40 entries."""
+    live, used = (ctypes.c_uint32.from_address(address + at).value for at in (28, 32))
+    room = ctypes.c_uint32.from_address(address + 24).value
+    return live == used == 40 and room in (64, 128)
