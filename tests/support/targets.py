@@ -52,3 +52,9 @@ def write_into(segment: Any) -> None:
     """Leave something in a shared memory segment."""
     segment.buf[:3] = b"abc"
     segment.close()
+
+
+def append_for_ever(shared: Any) -> None:
+    """Be somebody in the middle of a call, whenever he is killed."""
+    while True:
+        shared.append(0)

@@ -1,0 +1,182 @@
+"""Managers: proxies call over pipes where they can, over the standard library's sockets where they cannot."""
+
+import os
+import queue
+import threading
+from multiprocessing import managers as standard
+
+import pytest
+from support.programs import python
+from support.targets import append_for_ever
+
+import fastmp
+from fastmp import managers
+
+CLIENT = """
+import sys
+from {module}.managers import SyncManager
+
+class Client(SyncManager):
+    pass
+
+Client.register("shared", proxytype=None)
+manager = Client(address={address!r}, authkey={key!r})
+manager.connect()
+shared = manager.shared()
+shared.update({{"client": 1}})
+print(shared.copy(), getattr(shared._tls.connection, "_is_ring", bool)())
+"""
+SHARED: dict[str, int] = {"server": 0}
+
+
+def get_shared():
+    return SHARED
+
+
+class Served(managers.SyncManager):
+    pass
+
+
+Served.register("shared", get_shared)
+
+
+def by_pipe(proxy):
+    """Whether this thread's calls of a proxy, of which there has been one, go over a pipe."""
+    return isinstance(proxy._tls.connection, fastmp.connection.Connection) and proxy._tls.connection._is_ring()
+
+
+@pytest.fixture
+def manager(ctx):
+    with ctx.Manager() as manager:
+        yield manager
+
+
+def test_calls_go_over_a_pipe(manager):
+    shared = manager.dict(a=1)
+    assert shared.copy() == {"a": 1}
+    assert by_pipe(shared)
+    assert isinstance(shared, managers.BaseProxy)
+    assert isinstance(shared, standard.BaseProxy)
+
+
+def test_a_child_has_a_pipe_of_its_own(ctx, manager):
+    shared = manager.dict()
+    shared["here"] = 1
+    child = ctx.Process(target=shared.update, args=({"there": 2},))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert shared.copy() == {"here": 1, "there": 2}
+
+
+def test_each_thread_has_a_pipe_of_its_own(manager):
+    counts = manager.dict()
+    pipes = set()
+
+    def count(name):
+        for number in range(100):
+            counts[name] = number
+        pipes.add(counts._tls.connection)
+
+    threads = [threading.Thread(target=count, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counts.copy() == dict.fromkeys("abc", 99)
+    assert len(pipes) == 3
+
+
+@pytest.mark.parametrize("make", ["Queue", "list", "dict", "Event", "Lock", "Condition", "Namespace", "Pool"])
+def test_every_proxy_has_a_pipe(make):
+    with fastmp.Manager() as manager:
+        proxy = getattr(manager, make)()
+        assert isinstance(proxy, managers.BaseProxy)
+        assert str(proxy)
+        assert by_pipe(proxy)
+        rebuild, arguments = proxy.__reduce__()
+        again = rebuild(*arguments[:3], {**arguments[3], "authkey": manager._authkey})
+        assert isinstance(again, managers.BaseProxy)
+        assert type(again) is type(proxy)
+
+
+def test_errors_come_as_they_were(manager):
+    with pytest.raises(KeyError, match="missing"):
+        manager.dict()["missing"]
+    with pytest.raises(queue.Empty):
+        manager.Queue().get(timeout=0.01)
+    with pytest.raises(TypeError, match="cannot pickle"):
+        manager.dict(a=1).setdefault("a", threading.Lock())
+    with pytest.raises(AttributeError, match="nothing"):
+        manager.Namespace().nothing  # noqa: B018
+
+
+def test_values_of_every_size(manager):
+    shared = manager.list()
+    for size in (0, 1, 1000, 1 << 16, 1 << 22):
+        shared.append(os.urandom(size))
+    assert [len(value) for value in shared] == [0, 1, 1000, 1 << 16, 1 << 22]
+
+
+def test_a_killed_server(manager):
+    shared = manager.dict(a=1)
+    assert shared["a"] == 1
+    assert by_pipe(shared)
+    (server,) = fastmp.active_children()
+    server.kill()
+    server.join()
+    with pytest.raises((EOFError, OSError)):
+        shared["a"]
+
+
+def test_a_killed_client_disturbs_nobody(ctx, manager):
+    shared = manager.list()
+    child = ctx.Process(target=append_for_ever, args=(shared,))
+    child.start()
+    while len(shared) < 10:
+        pass
+    child.kill()
+    child.join()
+    before = len(shared)
+    shared.append(None)
+    assert len(shared) - before in (1, 2)  # what the dead had in hand may have come after
+
+
+def start_server(address):
+    server = Served(address=address, authkey=b"key")
+    server.start()
+    return server
+
+
+@pytest.mark.parametrize("module", ["fastmp", "multiprocessing"])
+def test_a_client_of_another_family(module):
+    with start_server(None) as server:
+        done = python("-c", CLIENT.format(module=module, address=server.address, key=b"key"))
+        assert done.stdout.startswith("{'server': 0, 'client': 1}"), done.stderr
+        assert server.shared().copy() == {"server": 0, "client": 1}
+
+
+def test_by_tcp_there_is_no_pipe():
+    with start_server(("127.0.0.1", 0)) as server:
+        shared = server.shared()
+        assert shared.get("server") == 0
+        assert not by_pipe(shared)
+
+
+def test_a_server_without_pipes():
+    class Plain(managers.SyncManager):
+        _Server = standard.Server
+
+    with Plain() as manager:
+        shared = manager.dict(a=1)
+        assert shared.copy() == {"a": 1}
+        assert not by_pipe(shared)
+        assert manager.list([1])[0] == 1  # the second one does not ask again
+        assert manager.address in managers._no_pipes
+
+
+def test_another_serializer_has_no_pipe():
+    with managers.SyncManager(serializer="xmlrpclib") as manager:
+        shared = manager.list([1, 2])
+        assert shared.index(2) == 1
+        assert not by_pipe(shared)
