@@ -115,7 +115,8 @@ free_if_unheld(struct fmp_heap *heap, const struct fmp_block *block, uint64_t st
         mine = fmp_state_next(state, FMP_OWNED, heap->region->me);
     } while (!fmp_cas_acq_rel(&block->shm->state, &state, mine)); /* H11: pairs with H7 */
     FMP_FAULT("heap:last");
-    if (fmp_load_relaxed(&block->shm->kind) == FMP_BLOCK_RING) {
+    /* relaxed: written before their writer's bit was cleared (H7), or by one who is dead */
+    if (fmp_load_relaxed(&block->shm->kind) == FMP_BLOCK_RING && fmp_load_relaxed(&block->shm->position) != 0) {
         fmp_reclaim_cargo(heap, block);
     }
     fmp_block_free(heap, block, mine);
@@ -213,6 +214,7 @@ fmp_block_share(struct fmp_heap *heap, const struct fmp_block *block, enum fmp_b
         return rc;
     }
     fmp_store_relaxed(&block->shm->kind, (uint32_t)kind);
+    fmp_store_relaxed(&block->shm->position, 0);
     fmp_fetch_or_acq_rel(word_of(heap, block, me), bit_of(me)); /* H8: pairs with H10 */
     FMP_FAULT("heap:held");
     uint64_t shared = fmp_state_next(state, FMP_SHARED, 0);

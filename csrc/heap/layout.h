@@ -70,9 +70,9 @@ struct fmp_chunk_shm {
 /* In front of each block. */
 struct fmp_block_shm {
     FMP_ALIGNED _Atomic uint64_t state;
-    _Atomic uint64_t backed; /* bytes of payload whose pages exist; kept by classes that give pages back */
-    _Atomic uint64_t ring;   /* TRANSIT: where it is named */
-    _Atomic uint64_t position;
+    _Atomic uint64_t backed;     /* bytes of payload whose pages exist; kept by classes that give pages back */
+    _Atomic uint64_t ring;       /* TRANSIT: where it is named */
+    _Atomic uint64_t position;   /* ... in which cell. SHARED: 1 if a ring in it has carried blocks, in this life */
     _Atomic uint64_t life;       /* SHARED: the version of the state with which it became so; no other life has it */
     _Atomic uint32_t kind;       /* SHARED: enum fmp_block_kind */
     _Atomic uint32_t has_bitmap; /* the pages of its bitmap exist; once set, set for good */

@@ -2,6 +2,18 @@
 #include "base/fault.h"
 #include "heap/internal.h"
 
+/* The ring carries a block: when its own block is freed, all blocks are looked at, which takes long if there are many
+ * rings. Most never carry any. */
+static void
+note_carrier(const struct fmp_heap *heap, fmp_off ring)
+{
+    struct fmp_block block;
+    if (fmp_block_around(heap, ring, &block) && fmp_load_relaxed(&block.shm->position) == 0 &&
+        fmp_state_phase(fmp_load_relaxed(&block.shm->state)) == FMP_SHARED) { /* relaxed: we hold it */
+        fmp_store_relaxed(&block.shm->position, 1); /* relaxed: before H3, and before we let go of the ring */
+    }
+}
+
 int
 fmp_heap_send(struct fmp_heap *heap, fmp_off off, fmp_off ring, uint64_t position)
 {
@@ -14,6 +26,7 @@ fmp_heap_send(struct fmp_heap *heap, fmp_off off, fmp_off ring, uint64_t positio
     if (!fmp_state_is(state, FMP_OWNED, me)) {
         return -EINVAL;
     }
+    note_carrier(heap, ring);
     fmp_store_relaxed(&block.shm->ring, ring);
     fmp_store_relaxed(&block.shm->position, position);
     FMP_FAULT("heap:sending");

@@ -100,33 +100,56 @@ bad_result(struct fmp_crew *crew)
     return error;
 }
 
-static void
+/* The user's Ctrl-C came while something was unpickled here: no fault of what came. The exception, which is taken, or
+ * NULL. */
+static PyObject *
+take_interrupt(void)
+{
+    return PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) ? fmp_take_exception() : NULL;
+}
+
+/* Raises it, if there is one: -1, or 0. */
+static int
+raise_interrupt(PyObject *interrupt)
+{
+    if (interrupt == NULL) {
+        return 0;
+    }
+    PyErr_SetObject((PyObject *)Py_TYPE(interrupt), interrupt);
+    Py_DECREF(interrupt);
+    return -1;
+}
+
+/* 0, or -1 with KeyboardInterrupt set. */
+static int
 take_report(struct fmp_crew *crew, struct fmp_message *m)
 {
-    PyObject *value = fmp_message_decode(crew->results.space, m);
+    PyObject *value = fmp_message_decode(crew->results.space, m), *interrupt = NULL;
     if (value == NULL) {
-        value = fmp_take_exception();
+        interrupt = take_interrupt();
+        value = interrupt != NULL ? Py_NewRef(interrupt) : fmp_take_exception();
     }
     if (PyList_Append(crew->reports, value) < 0) {
         PyErr_WriteUnraisable((PyObject *)crew);
     }
     Py_DECREF(value);
+    return raise_interrupt(interrupt);
 }
 
-static void
+/* 0, or -1 with KeyboardInterrupt set. */
+static int
 take_result(struct fmp_crew *crew, struct fmp_message *m)
 {
     struct fmp_task_head head;
     memcpy(&head, m->head, sizeof head);
     if (FMP_UNLIKELY(head.job == 0)) {
-        take_report(crew, m);
-        return;
+        return take_report(crew, m);
     }
     enum fmp_result_kind kind = m->tag;
     if (head.worker != 0 && head.worker <= crew->max_workers) {
         crew->answers[head.worker - 1] = (struct fmp_answer){.job = head.job, .index = head.index};
     }
-    PyObject *value = fmp_message_decode(crew->results.space, m);
+    PyObject *value = fmp_message_decode(crew->results.space, m), *interrupt = NULL;
     fmp_crew_answered(crew);
     crew->answered++;
     if (FMP_UNLIKELY(kind == FMP_RESULT_NO_ROOM)) {
@@ -137,9 +160,11 @@ take_result(struct fmp_crew *crew, struct fmp_message *m)
     }
     if (value == NULL) {
         kind = FMP_RESULT_ERROR;
-        value = bad_result(crew);
+        interrupt = take_interrupt();
+        value = interrupt != NULL ? Py_NewRef(interrupt) : bad_result(crew);
     }
     fmp_crew_deliver(crew, &head, kind, value);
+    return raise_interrupt(interrupt);
 }
 
 /* Takes up to `most` results, sending what waits in between. */
@@ -151,7 +176,9 @@ pump(struct fmp_crew *crew, unsigned most)
     for (unsigned n = 0; n < most; n++) {
         int rc = fmp_message_pop(&crew->results, &m);
         if (rc == 0) {
-            take_result(crew, &m);
+            if (FMP_UNLIKELY(take_result(crew, &m) < 0)) {
+                return -1;
+            }
         } else if (rc != -EAGAIN) {
             fmp_py_raise(rc, "a damaged result was dropped");
             return -1;

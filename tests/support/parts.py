@@ -1,8 +1,10 @@
 """The parts of children of every start method in the tests of each kind of object: importable there."""
 
 import ctypes
+import fcntl
 import os
 import signal
+import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -160,3 +162,31 @@ def die(number: int) -> int:
     if number == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def tell_and_sleep(seconds: float) -> None:
+    """A long task that says on the terminal that it has begun."""
+    print("at work", flush=True)
+    time.sleep(seconds)
+
+
+def use_in_a_task(queue: Any, lock: Any, event: Any) -> str:
+    """What a task does with its arguments."""
+    with lock:
+        queue.put("from the task")
+        event.set()
+    return "done"
+
+
+def put_megabytes(queue: Any, count: int, megabytes: int) -> None:
+    """More than any pipe holds."""
+    for number in range(count):
+        queue.put((number, bytes([number % 251]) * (megabytes << 20)))
+
+
+# ---- before a program begins
+
+
+def take_the_terminal() -> None:
+    """The terminal on stdin is that of this new session: its Ctrl-C is sent to us."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
