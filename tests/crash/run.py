@@ -20,7 +20,7 @@ import build
 
 RETRIES = 3
 #: In so many scenarios the victim is also stopped at a point, for a while.
-STOPS_PER_POINT = 3
+STOPS_PER_POINT = 2
 ROUND_SECONDS = 60.0
 
 

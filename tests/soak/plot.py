@@ -44,7 +44,7 @@ def of_run(found: dict[str, Any]) -> str:
         ("Resident memory of the processes, bytes (without what they share)", ("resident",)),
         ("Shared memory, bytes", ("region_backed", "region_in_use")),
         ("Descriptors, processes, blocks in use", ("descriptors", "processes", "blocks")),
-        ("Operations per second", ("operations_per_second",)),
+        ("Operations per second of CPU time", ("operations_per_cpu_second",)),
     )
     canvas = Canvas(WIDTH, TOP + PANEL * len(panels), "fastmp: a long run")
     canvas.text((10, 20), f"A long run: {found['minutes']:g} minutes of mixed traffic", kind="title")

@@ -55,6 +55,14 @@ def descriptors(pid: int) -> int:
     return 0
 
 
+def cpu_seconds(pid: int) -> float:
+    """The CPU time of a process and of its children that it has reaped."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
 def processes_of_session() -> int:
     """How many processes the run has."""
     count = 0
@@ -70,25 +78,25 @@ class Samples:
 
     def __init__(self, parts: Parts, pids: list[int]) -> None:
         self.parts, self.pids = parts, [os.getpid(), *pids]
-        self.start = self.last = time.monotonic()
-        self.operations = 0
+        self.start = time.monotonic()
+        self.operations = self.cpu = 0.0
         self.values: dict[str, list[float]] = {}
 
     def take(self) -> None:
         """One sample of everything."""
-        now, stats = time.monotonic(), _core.heap_stats()
+        stats, cpu = _core.heap_stats(), sum(map(cpu_seconds, self.pids))
         operations = sum(self.parts.notes[number] for number in range(len(self.parts.bodies)))
         sample = {
-            "seconds": now - self.start,
+            "seconds": time.monotonic() - self.start,
             "resident": sum(map(resident, self.pids)),
             "region_backed": stats["bytes_backed"],
             "region_in_use": stats["bytes_in_use"],
             "blocks": stats["owned"] + stats["transit"] + stats["shared"],
             "descriptors": sum(map(descriptors, self.pids)),
             "processes": processes_of_session(),
-            "operations_per_second": (operations - self.operations) / max(now - self.last, 1e-9),
+            "operations_per_cpu_second": (operations - self.operations) / max(cpu - self.cpu, 0.01),
         }
-        self.operations, self.last = operations, now
+        self.operations, self.cpu = operations, cpu
         for name, value in sample.items():
             self.values.setdefault(name, []).append(round(value, 2))
 
