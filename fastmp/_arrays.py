@@ -14,6 +14,7 @@ from typing import Any
 
 from . import _core
 from ._layout import is_pointer, is_swapped
+from ._references import block_of
 from .sharedctypes import RawArray
 
 __all__ = ["Argument", "Items", "bind", "bind_out", "items_of"]
@@ -188,16 +189,20 @@ def _place(items: Items, by_address: bool, what: str) -> Argument:
     if offset is not None:
         return Argument(offset + items.address - first, items.stride, by_address, items.count, items.keep)
     if by_address and not items.readonly:
-        raise TypeError(
-            f"{what} is not in fastmp's shared memory, and the function, which gets its address, could write to it: "
-            "use Array, RawArray or shared_array"
-        )
+        raise TypeError(f"{_out_of_reach(what, items.keep)}: the function, which gets its address, could write to it")
     block = _core.ValueBlock(max(1, span))
     address = _core.buffer_address(memoryview(block))
     ctypes.memmove(address, first, span if items.count else 0)
     offset = _core.region_offset(address, span)
     assert offset is not None
     return Argument(offset + items.address - first, items.stride, by_address, items.count, block)
+
+
+def _out_of_reach(what: str, obj: Any) -> str:
+    """Say why the workers cannot write to an array."""
+    if block_of(obj) is not None:
+        return f"{what} is in the shared memory of another program, which the workers have not"
+    return f"{what} is not in fastmp's shared memory: use Array, RawArray or shared_array"
 
 
 def _bind_one(param: Any, arg: Any, what: str) -> Argument:
@@ -255,5 +260,5 @@ def bind_out(type_: Any, out: Any, count: int) -> tuple[tuple[int, int], Any]:
     first, span = items.span
     offset = _core.region_offset(first, span)
     if offset is None:
-        raise TypeError("out is not in fastmp's shared memory: use Array, RawArray or shared_array")
+        raise TypeError(_out_of_reach("out", out))
     return (offset + items.address - first, items.stride), items.keep

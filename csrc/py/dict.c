@@ -175,11 +175,20 @@ struct entry {
     struct fmp_wire_writer *extra, *value; /* extra: the key itself, NULL if its bytes tell it */
 };
 
+/* What it refers to would end with the writer: an entry is bytes, and holds nothing. */
 static int
 encode(struct fmp_wire_writer **w, PyObject *obj)
 {
     *w = fmp_wire_writer_new();
-    return *w != NULL && fmp_wire_encode(*w, obj) == 0 ? 0 : -1;
+    if (*w == NULL || fmp_wire_encode(*w, obj) < 0) {
+        return -1;
+    }
+    if (fmp_wire_has_references(*w)) {
+        PyErr_SetString(PyExc_TypeError, "a shared dict holds copies, and so no locks, queues, connections, shared "
+                                         "values or views on shared arrays (array.copy() is none)");
+        return -1;
+    }
+    return 0;
 }
 
 static int

@@ -270,6 +270,27 @@ def test_every_start_method(method: str) -> None:
     assert table == {"here": 1, "there": 2}
 
 
+@pytest.mark.parametrize(
+    "make",
+    [fastmp.Lock, fastmp.Event, shared_dict, lambda: Value("i"), lambda: fastmp.shared_array(3)[1:]],
+)
+def test_it_holds_no_shared_objects(make: Any) -> None:
+    before = _core.heap_stats()["shared"]
+    table = shared_dict(kept=1)
+    for value in (make(), [make()]):
+        with pytest.raises(TypeError, match="holds copies"):
+            table["a"] = value
+        with pytest.raises(TypeError, match="holds copies"):
+            table.update(kept=value)
+        with pytest.raises(TypeError, match="holds copies"):
+            table.setdefault("b", value)
+    assert table == {"kept": 1}
+    table["a"] = fastmp.shared_array(3).copy()
+    assert table["a"].tolist() == [0, 0, 0]
+    del value, table
+    assert _core.heap_stats()["shared"] <= before
+
+
 def test_pickles_by_its_place() -> None:
     shared = shared_dict()
     again = pickle.loads(pickle.dumps(shared))
