@@ -147,6 +147,7 @@ class ProcessPoolExecutor(Executor):
         on_worker_death: Literal["break", "fail-task"] = "break",
     ) -> None:
         self._crew: _core.Crew | None = None
+        self._owner = os.getpid()
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
@@ -469,6 +470,11 @@ class ProcessPoolExecutor(Executor):
         :param wait: return only then
         :param cancel_futures: cancel the calls that no worker has begun
         """
+        if (
+            os.getpid() != self._owner
+        ):  # a copy in a forked child: the workers are not its own, and the lock may be held
+            self._shutdown_thread = True
+            return
         with self._shutdown_lock:
             self._shutdown_thread = True
             crew = self._crew
@@ -500,6 +506,8 @@ class ProcessPoolExecutor(Executor):
         self._end_workers("kill")
 
     def _end_workers(self, how: Literal["terminate", "kill"]) -> None:
+        if os.getpid() != self._owner:
+            return
         with self._shutdown_lock:
             self._fail_task = False  # those who die now are not replaced
             processes = list(self._places.values())
