@@ -34,6 +34,9 @@ MINUTES ?= 5
 soak: build ## mixed traffic for so many minutes: memory, descriptors, throughput over time, as JSON and a plot
 	$(PYTHON) tests/soak/run.py --minutes $(MINUTES) $(ARGS)
 
+lifetime: build ## make and drop a million objects, with forks in between: memory and descriptors stay flat
+	PYTHONPATH=. $(PYTHON) tests/support/lifetime.py $(or $(CYCLES),1000000)
+
 model: ## check the protocols' models
 	$(PYTHON) tests/model/run.py
 

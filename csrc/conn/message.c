@@ -63,6 +63,10 @@ block_for(struct fmp_space *space, uint64_t bytes)
 {
     fmp_off off;
     int rc = fmp_heap_alloc(space->heap, bytes, &off);
+    if (FMP_UNLIKELY(rc == -ENOSPC)) {
+        fmp_space_sweep_dead(space); /* what a dead process holds is nobody's */
+        rc = fmp_heap_alloc(space->heap, bytes, &off);
+    }
     if (FMP_UNLIKELY(rc != 0)) {
         fmp_py_raise(rc, rc == -ENOSPC ? "no room for this message in fastmp's shared memory" : NULL);
         return 0;

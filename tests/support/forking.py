@@ -33,6 +33,9 @@ class Objects:
         self.ends = fastmp.Pipe()
         self.pool = fastmp.Pool(2)
         self.executor = fastmp.ProcessPoolExecutor(2)
+        # Its workers are there before a thread begins: one forked while another thread is in `subprocess` would keep
+        # the pipe whose end `subprocess` waits for, on any library.
+        assert self.executor.submit(abs, -1).result() == 1
 
     def use_in_child(self, number: int) -> None:
         """What a child does with the objects and with some of its own; the pools are its parent's."""
