@@ -17,7 +17,7 @@ import weakref
 from multiprocessing import queues as _standard
 from multiprocessing import reduction as _reduction
 from multiprocessing import util
-from multiprocessing.context import get_spawning_popen
+from multiprocessing.context import AuthenticationError, get_spawning_popen
 from queue import Empty, Full
 from typing import Any, NoReturn
 
@@ -70,10 +70,10 @@ class _End:
 
 
 def _detach(descriptor: Any) -> int:
-    """Return the descriptor, or -1 if its sender has ended: the queue looks for it elsewhere."""
+    """Return the descriptor, or -1 if its sender has ended, or knows us not: the queue looks for it elsewhere."""
     try:
         return detach(descriptor)
-    except (OSError, EOFError):
+    except (OSError, EOFError, AuthenticationError):
         return -1
 
 

@@ -1,8 +1,10 @@
 """The parts of children of every start method in the tests of each kind of object: importable there."""
 
 import ctypes
+import errno
 import fcntl
 import os
+import resource
 import signal
 import termios
 import time
@@ -10,6 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import Empty
 from typing import Any
+
+import fastmp
+from fastmp.connection import Pipe
 
 SIZES = (0, 10, 1_000, 200_000)
 
@@ -190,3 +195,79 @@ def put_megabytes(queue: Any, count: int, megabytes: int) -> None:
 def take_the_terminal() -> None:
     """The terminal on stdin is that of this new session: its Ctrl-C is sent to us."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+# ---- connections that arrive
+
+
+def answer_on(receive: Callable[[], Any]) -> None:
+    """Use each connection in what arrives; end when None does."""
+    things = receive()
+    used, (fresh, inner), plain = things["used"][0], things["fresh"], things["plain"]
+    used.send(used.recv() + ", and more")
+    fresh.send(fresh.recv())
+    plain.send(plain.recv())
+    for number in range(3):
+        inner["writer"].send(number)
+    assert receive() is None
+
+
+def say_on(ends: Any, message: str) -> str:
+    """Send on a connection that came in a dict."""
+    ends["end"].send(message)
+    return "said"
+
+
+def say_in_turn(pair: Any) -> int:
+    """Send a number on the connection that came with it."""
+    end, number = pair
+    end.send(number)
+    return int(number)
+
+
+def make_a_pipe() -> Any:
+    """One end, with a message in it already; the other lives on in the worker."""
+    global kept
+    reader, kept = Pipe(duplex=False)
+    kept.send("from the maker")
+    return reader
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Nothing can be opened."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(lowest := os.dup(0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def get_without_descriptors(queue: Any) -> None:
+    """A connection that cannot be opened, then one that can."""
+    with no_descriptor_left():
+        try:
+            queue.get(timeout=30)
+        except OSError as error:
+            assert error.errno == errno.EMFILE  # noqa: PT017 - in a child, without pytest
+        else:
+            raise AssertionError("there was no descriptor for it")
+    queue.get(timeout=30).send("at last")
+
+
+# ---- generations
+
+
+def descend(methods: list[str], lock: Any, number: Any, back: Any) -> None:
+    """Count, send objects of one's own to the first parent, and have a child that does the same."""
+    level = len(methods)
+    with lock:
+        number.value += 1
+    queue, value = fastmp.Queue(), fastmp.Value("i", level)
+    queue.put(("made in generation", level))
+    back.put((level, queue, value))
+    if methods:
+        with playing(fastmp.get_context(methods[0]), descend, methods[1:], lock, number, back):
+            pass

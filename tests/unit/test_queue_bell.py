@@ -2,25 +2,13 @@
 
 import asyncio
 import os
-import resource
-from contextlib import contextmanager
 
 import pytest
+from support.parts import no_descriptor_left
 from support.processes import child, eventually, in_child
 from support.watchers import get, is_readable, look, look_long, put, put_when_told, serve
 
 import fastmp
-
-
-@contextmanager
-def no_descriptor_left():
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    os.close(lowest := os.dup(0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def made_and_sent(channel):
