@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -31,6 +32,7 @@ from ._helper import start_helper
 from ._native import Call, prepare
 from ._pool_insides import Cache, TaskQueue, changes_insides
 from ._template import Template, is_forked
+from ._tree import send_signal
 from ._workers import (
     CarriesText,
     count_workers,
@@ -576,11 +578,19 @@ class Pool:
         if self._state == RUN:
             self._state = CLOSE
 
-    def terminate(self) -> None:
-        """End the workers at once; calls that are not done are never done."""
+    def terminate(self, *, tree: bool = False) -> None:
+        """End the workers at once; calls that are not done are never done.
+
+        :param tree: end also what the workers have started, and so on; see `Process.terminate`
+        """
         util.debug("terminating pool")
         self._state = TERMINATE
         self._crew.poke()
+        if tree:
+            with self._lock:
+                self._ended.set()
+            for process in self._pool:
+                send_signal(process, signal.SIGTERM)
         self._terminate()
 
     def join(self) -> None:

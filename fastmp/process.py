@@ -26,8 +26,32 @@ def __getattr__(name: str) -> Any:
     return getattr(_process, name)
 
 
-class _Newer:
-    """What newer Pythons' processes can do."""
+class _More:
+    """What the standard library's processes cannot do: trees, and what newer Pythons' can."""
+
+    def terminate(self, *, tree: bool = False) -> None:
+        """Send SIGTERM.
+
+        :param tree: to all descendants of the process, too, but for those whose parent has ended already
+        """
+        self._end(signal.SIGTERM, tree)
+
+    def kill(self, *, tree: bool = False) -> None:
+        """Send SIGKILL.
+
+        :param tree: to all descendants of the process, too, but for those whose parent has ended already
+        """
+        self._end(signal.SIGKILL, tree)
+
+    def _end(self, number: int, tree: bool) -> None:
+        process: Any = self
+        process._check_closed()
+        if tree:
+            from ._tree import send_signal
+
+            send_signal(process, number)
+        else:
+            process._popen._send_signal(number)
 
     if not hasattr(BaseProcess, "interrupt"):  # 3.14
 
@@ -38,7 +62,7 @@ class _Newer:
             process._popen._send_signal(signal.SIGINT)
 
 
-class Process(_Newer, _standard.Process):
+class Process(_More, _standard.Process):
     """A process of the default context's start method."""
 
     @staticmethod
@@ -54,7 +78,7 @@ class Process(_Newer, _standard.Process):
         default_process_class()._after_fork()
 
 
-class ForkProcess(_Newer, _standard.ForkProcess):
+class ForkProcess(_More, _standard.ForkProcess):
     """A process made by fork."""
 
     @staticmethod
@@ -71,7 +95,7 @@ class ForkProcess(_Newer, _standard.ForkProcess):
         _inherited._after_fork()
 
 
-class SpawnProcess(_Newer, _standard.SpawnProcess):
+class SpawnProcess(_More, _standard.SpawnProcess):
     """A process in a fresh interpreter."""
 
     @staticmethod
@@ -87,7 +111,7 @@ class SpawnProcess(_Newer, _standard.SpawnProcess):
         force_start_method("spawn")
 
 
-class ForkServerProcess(_Newer, _standard.ForkServerProcess):
+class ForkServerProcess(_More, _standard.ForkServerProcess):
     """A process forked by the fork server."""
 
     @staticmethod

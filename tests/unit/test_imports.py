@@ -51,7 +51,7 @@ LAYERS = (
         "queues",
         "synchronize",
     },
-    {"_template"},
+    {"_template", "_tree"},
     {"", "concurrent.futures.process", "pool", "sharedctypes", "spawn"},  # "" is fastmp itself
     {"_arrays", "forkserver", "managers", "popen_spawn_posix"},
     {"popen_forkserver"},

@@ -136,7 +136,7 @@ def test_shared_objects_and_initializers():
 
 
 def test_maxtasksperchild():
-    with changed(), FORK.Pool(2, maxtasksperchild=1) as pool:
+    with FORK.Pool(2, maxtasksperchild=1) as pool, changed():
         seen = pool.map(what_of_it, range(12), 1)
     assert len({pid for pid, _ in seen}) == 12
     assert {parent for _, parent in seen} == {os.getpid()}

@@ -11,6 +11,7 @@ import functools
 import itertools
 import logging
 import os
+import signal
 import threading
 import time
 import weakref
@@ -27,6 +28,7 @@ from ..._by_value import Sender
 from ..._helper import start_helper
 from ..._native import NativeJob, prepare
 from ..._template import Template, is_forked
+from ..._tree import send_signal
 from ..._workers import (
     CarriesText,
     count_workers,
@@ -497,15 +499,15 @@ class ProcessPoolExecutor(Executor):
             self.terminate_workers()
         self.shutdown()
 
-    def terminate_workers(self) -> None:
+    def terminate_workers(self, *, tree: bool = False) -> None:
         """Terminate the workers at once, as `Process.terminate` does, and shut down; the pending calls fail."""
-        self._end_workers("terminate")
+        self._end_workers(signal.SIGTERM, tree)
 
-    def kill_workers(self) -> None:
+    def kill_workers(self, *, tree: bool = False) -> None:
         """Kill the workers at once, as `Process.kill` does, and shut down; the pending calls fail."""
-        self._end_workers("kill")
+        self._end_workers(signal.SIGKILL, tree)
 
-    def _end_workers(self, how: Literal["terminate", "kill"]) -> None:
+    def _end_workers(self, number: int, tree: bool) -> None:
         if os.getpid() != self._owner:
             return
         with self._shutdown_lock:
@@ -514,7 +516,12 @@ class ProcessPoolExecutor(Executor):
         self.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             with suppress(ValueError, ProcessLookupError):  # it has ended and was closed
-                getattr(process, how)()
+                if tree:
+                    send_signal(process, number)
+                elif number == signal.SIGTERM:
+                    process.terminate()
+                else:
+                    process.kill()
 
     def _close(self) -> None:
         """Everything is done: end the workers."""
