@@ -1,6 +1,7 @@
 /*
  * The blocks of csrc/heap/ that travel through a ring: who owns them, and their reclamation when an owner is killed. docs/architecture.md,
  * section Blocks, is the text that this file checks.
+ * Stands for: csrc/heap/transit.c: fmp_heap_send fmp_heap_receive; csrc/heap/reclaim.c: sweep_transit is_carried seize; csrc/ring/recovery.c: fmp_ring_carries
  *
  * Producers allocate a block, write it, claim the cell, send the block with it, publish. Consumers take the cell, receive the block,
  * empty the cell, read the block, free it. The ring is one cell, whose lap is the position; ring.pml has shown that this is what a ring

@@ -1,6 +1,7 @@
 /*
  * The condition of csrc/sync/condition: a record per waiter, so that a notification names its receiver. The comment of condition.h is the
  * text that this file checks.
+ * Stands for: csrc/sync/condition.c: fmp_condition_enlist announce_sleep give give_to_oldest give_up redeliver fmp_condition_cancel
  *
  * WAITERS processes enlist, sleep, and leave when notified; with GIVE_UPS some give up (a deadline) or cancel (a signal) instead. A
  * notifier notifies one, NOTIFIES times, when at least as many wait. Before every step a process may be killed, exactly CRASHES times before

@@ -1,5 +1,6 @@
 /*
  * The holders of a SHARED block: the bitmap and the version of csrc/heap/holders.c, whose head comment is the text that this file checks.
+ * Stands for: csrc/heap/holders.c: fmp_heap_hold fmp_holders_clear free_if_unheld bump; csrc/heap/reclaim.c: sweep_block enter leave
  *
  * Process 0 is the first holder. A holder makes others holders (the children it is about to fork), starts them, and drops. The bitmap
  * is scanned bit by bit: words that are read one after the other. Before every step a process may be killed, exactly CRASHES times before all is quiet; a

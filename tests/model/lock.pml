@@ -1,5 +1,6 @@
 /*
  * The lock of csrc/sync/lock: one futex word {waiters, held, owner}. docs/architecture.md, section Lock, is the text that this file checks.
+ * Stands for: csrc/sync/lock.c: fmp_lock_acquire; csrc/sync/lock.h: fmp_lock_try fmp_lock_release
  *
  * NPROC processes acquire and release ROUNDS times. Before every step a process may be killed, exactly CRASHES times before all
  * is quiet (run it for 0, 1, 2). With CLEAN, process 0 may exit in order while it holds the lock; a parent releases it for him later. A

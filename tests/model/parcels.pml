@@ -1,5 +1,6 @@
 /*
  * References in messages: a SHARED block that is named by parcels, csrc/heap/parcels.h, whose head comment is the text that this file checks.
+ * Stands for: csrc/heap/parcels.c: fmp_parcel_make fmp_parcel_open fmp_parcel_end fmp_parcels_name; csrc/heap/holders.c: fmp_holders_join fmp_holders_settle
  *
  * Process 0 is the first holder. A process that holds the block makes parcels that name it, and sends them or leaves them lying (a loan).
  * Anybody takes a parcel that is in transit, or a loan of somebody else, and opens it (and is a holder then) or not (the message is lost, or its

@@ -1,6 +1,7 @@
 /*
  * The ring of csrc/ring/: a bounded multi-producer multi-consumer ring whose cells are claimed by compare-and-swap, and its
  * recovery when a producer or a consumer is killed. docs/architecture.md, section Ring, is the text that this file checks.
+ * Stands for: csrc/ring/ring.c: fmp_ring_begin_push fmp_ring_cancel_push fmp_ring_begin_pop advance_head; csrc/ring/recovery.c: recover fmp_ring_may_pop fmp_ring_may_push
  *
  * Two producers push MSGS messages each through CAP cells to two consumers. Before every step a process may be killed, exactly
  * CRASHES times before all is quiet; dead[] is the truth that the kernel tells to whoever asks. Each shared access is one step; the local

@@ -29,6 +29,16 @@ def test_each_model_and_each_broken_variant_has_a_run(runner):
     assert runner.forgotten() == []
 
 
+def test_each_model_stands_for_functions_that_are_there(runner, monkeypatch, tmp_path):
+    assert runner.unfounded() == []
+    (tmp_path / "made_up.pml").write_text(
+        "/*\n * Stands for: csrc/sync/lock.c: fmp_lock_acquire fmp_lock_forget\n */\n"
+    )
+    (tmp_path / "without.pml").write_text("/* nothing */\n")
+    monkeypatch.setattr(runner, "HERE", tmp_path)
+    assert runner.unfounded() == ["made_up: fmp_lock_forget is not in csrc/sync/lock.c", "without: stands for nothing"]
+
+
 @pytest.mark.parametrize(
     ("report", "sound", "broken"),
     [
