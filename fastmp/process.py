@@ -14,6 +14,8 @@ from multiprocessing.process import BaseProcess, active_children, current_proces
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .popen_fork import Popen
 
 _inherited: Any = BaseProcess  # its inner methods have no declared types
@@ -34,24 +36,26 @@ class _More:
 
         :param tree: to all descendants of the process, too, but for those whose parent has ended already
         """
-        self._end(signal.SIGTERM, tree)
+        plain: Any = super()
+        self._end(plain.terminate, signal.SIGTERM, tree)
 
     def kill(self, *, tree: bool = False) -> None:
         """Send SIGKILL.
 
         :param tree: to all descendants of the process, too, but for those whose parent has ended already
         """
-        self._end(signal.SIGKILL, tree)
+        plain: Any = super()
+        self._end(plain.kill, signal.SIGKILL, tree)
 
-    def _end(self, number: int, tree: bool) -> None:
+    def _end(self, plain: Callable[[], None], number: int, tree: bool) -> None:
+        if not tree:
+            plain()
+            return
+        from ._tree import send_signal
+
         process: Any = self
         process._check_closed()
-        if tree:
-            from ._tree import send_signal
-
-            send_signal(process, number)
-        else:
-            process._popen._send_signal(number)
+        send_signal(process, number)
 
     if not hasattr(BaseProcess, "interrupt"):  # 3.14
 
