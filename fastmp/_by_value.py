@@ -27,7 +27,7 @@ from importlib import import_module
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, ClassVar
 
-from ._install import is_installed
+from ._installed import is_installed
 from .reduction import ForkingPickler
 
 __all__ = ["ByValue", "Sender", "goes_by_value"]

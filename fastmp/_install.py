@@ -24,6 +24,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from ._installed import changes as _changes
+
 __all__ = ["install", "installed", "uninstall"]
 
 MIRRORS = {
@@ -51,7 +53,6 @@ POOL_MODULES = ("multiprocessing.pool", "fastmp.pool")
 ABSENT = object()
 
 _lock = threading.RLock()
-_changes: list[_Change | _Front] = []
 
 
 class _Change:
@@ -175,11 +176,6 @@ def installed() -> Iterator[None]:
     finally:
         if outermost:
             uninstall()
-
-
-def is_installed() -> bool:
-    """Whether this process's standard modules hold fastmp's objects now."""
-    return bool(_changes)
 
 
 def replacements() -> list[tuple[Any, Any]]:

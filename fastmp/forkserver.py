@@ -16,7 +16,8 @@ from multiprocessing import forkserver as _standard
 from multiprocessing.util import ForkAwareThreadLock
 from typing import Any
 
-from ._install import install, is_installed
+from ._install import install
+from ._installed import is_installed
 from .spawn import get_preparation_data
 
 __all__ = ["connect_to_new_process", "ensure_running", "get_inherited_fds", "set_forkserver_preload"]

@@ -22,7 +22,7 @@ from queue import Empty, Full
 from typing import Any, NoReturn
 
 from . import _core
-from ._install import is_installed
+from ._installed import is_installed
 from .reduction import detach
 
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]

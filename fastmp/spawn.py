@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._by_value import goes_by_value
-from ._install import hidden, install, is_installed, original, uninstall
+from ._install import hidden, install, original, uninstall
+from ._installed import is_installed
 from .popen_fork import end_child
 
 if TYPE_CHECKING:

@@ -8,55 +8,47 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent.parent / "fastmp"
 
 # From the bottom up. Imports inside functions, as the contexts' factories have, are free.
-LAYERS = (
-    {
-        "__main__",
-        "_core",
-        "_cpus",
-        "_errors",
-        "_helper",
-        "_install",
-        "_layout",
-        "_pool_insides",
-        "_site",
-        "_site.sitecustomize",
-        "_timeouts",
-        "concurrent",
-        "concurrent.futures",
-        "concurrent.futures._insides",
+LAYERS = {
+    "facts and tools": {"_core", "_cpus", "_errors", "_helper", "_installed", "_layout", "_timeouts", "heap"},
+    "the standard library's, under our names": {
         "dummy",
         "dummy.connection",
-        "heap",
-        "process",
         "reduction",
         "resource_sharer",
         "resource_tracker",
         "shared_memory",
         "util",
     },
-    {
+    "what is shared": {
         "_atomic",
-        "_by_value",
-        "_jupyter",
-        "_native",
-        "_preloaded",
         "_references",
-        "_shared_array",
         "_shared_dict",
         "_signature",
-        "_workers",
         "connection",
-        "context",
-        "popen_fork",
         "queues",
+        "sharedctypes",
         "synchronize",
     },
-    {"_template", "_tree"},
-    {"", "concurrent.futures.process", "pool", "sharedctypes", "spawn"},  # "" is fastmp itself
-    {"_arrays", "forkserver", "managers", "popen_spawn_posix"},
-    {"popen_forkserver"},
-)
-LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
+    "arrays and native calls": {"_arrays", "_native", "_shared_array"},
+    "processes": {"context", "popen_fork", "process"},
+    "in the standard library's place": {"_install", "_jupyter", "_preloaded"},
+    "what goes by value": {"_by_value"},
+    "the other ways to start a process": {"forkserver", "popen_forkserver", "popen_spawn_posix", "spawn"},
+    "pools, executors, managers": {
+        "_pool_insides",
+        "_template",
+        "_tree",
+        "_workers",
+        "concurrent",
+        "concurrent.futures",
+        "concurrent.futures._insides",
+        "concurrent.futures.process",
+        "managers",
+        "pool",
+    },
+    "the package, and the ways in": {"", "__main__", "_site", "_site.sitecustomize"},  # "" is fastmp itself
+}
+LEVEL = {name: number for number, names in enumerate(LAYERS.values()) for name in names}
 MAY_CHANGE_OTHERS = {"_install"}
 
 

@@ -653,9 +653,7 @@ def _context_for(max_tasks_per_child: int | None) -> Any:
     """The context of workers for which none is given."""
     from ... import context
 
-    default = context._default_context
-    spawn = max_tasks_per_child is not None and "spawn" in default.get_all_start_methods()
-    return default.get_context("spawn" if spawn else None)
+    return context._default_context.get_context(None if max_tasks_per_child is None else "spawn")
 
 
 def _at_exit() -> None:
