@@ -1,7 +1,7 @@
 # The verbs. Each works on a fresh clone; those that need packages make an environment of their own in .venv/.
 PYTHON ?= python3
 
-.PHONY: build check test notebook bench asan tsan crash chaos soak model fuzz docs conformance clients
+.PHONY: build check test notebook bench asan tsan crash chaos soak lifetime model fuzz docs conformance clients
 
 build: ## the extension in place, for development
 	$(PYTHON) setup.py --quiet build_ext --inplace
