@@ -6,8 +6,12 @@ heading), every `>>>` example must give what the page says, and every path like 
 
 import doctest
 import re
+import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from environments import environment, install
 
 ROOT = Path(__file__).resolve().parent.parent
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
@@ -52,8 +56,20 @@ def wrong_examples(page: Path) -> list[str]:
     return [f"{failed} examples"] if failed else []
 
 
+def has_packages() -> bool:
+    """Whether this Python has what the examples want besides the project."""
+    try:
+        return int(version("cloudpickle").partition(".")[0]) >= 3 and bool(version("numpy"))
+    except PackageNotFoundError:
+        return False
+
+
 def main() -> int:
-    """Check all pages."""
+    """Check all pages, in an environment of their own if need be."""
+    if not has_packages():
+        python = environment("docs", Path(sys.executable))
+        install(python, "cloudpickle>=3,<4", "numpy>=1.26,<3")
+        return subprocess.run([python, __file__], check=False).returncode
     sys.path.insert(0, str(ROOT))
     wrong = [
         f"{page.relative_to(ROOT)}: {line}"

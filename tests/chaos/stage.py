@@ -53,12 +53,15 @@ class Board(Notes):
 
 
 class Log:
-    """What one process has done: `turns` is its progress, `begun` and `done` count what only it knows."""
+    """What one process has done: `turns` is its progress, `begun` and `done` count what only it knows.
+
+    `kept`, if it is not 0, is the first of what it has kept to send later, counted from 1.
+    """
 
     def __init__(self, words: Any, place: int) -> None:
         self._words, self.place = words, place
 
-    SIZE = 4
+    SIZE = 5
 
     def _get(self, index: int) -> int:
         number: int = self._words[self.place + index]
@@ -71,6 +74,7 @@ class Log:
     begun = property(lambda self: self._get(1), lambda self, value: self._set(1, value))
     done = property(lambda self: self._get(2), lambda self, value: self._set(2, value))
     pid = property(lambda self: self._get(3), lambda self, value: self._set(3, value))
+    kept = property(lambda self: self._get(4), lambda self, value: self._set(4, value))
 
 
 class Clock:
