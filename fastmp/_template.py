@@ -17,7 +17,7 @@ Called by: `fastmp/pool.py`, `fastmp/concurrent/futures/process.py`. Invariants:
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import select
 import signal
@@ -95,7 +95,7 @@ class Template:
         """
         if self.pid is None or self._owner != os.getpid():
             return None
-        answer = self._ask(json.dumps([place, process._name, process._identity]).encode())
+        answer = self._ask(marshal.dumps((place, str(process._name), process._identity)))
         if not answer:
             self.end()
             self.reap()
@@ -166,7 +166,7 @@ def _serve(ours: socket.socket, parent: int, make: Callable[[int], Any], signals
         poller.register(ours, select.POLLIN)
         poller.register(parent, select.POLLIN)
         while parent not in [fd for fd, _ in poller.poll()] and (question := ours.recv(LONGEST)):
-            place, name, identity = json.loads(question)
+            place, name, identity = marshal.loads(question)
             number = _fork()
             if number == 0:
                 ours.close()

@@ -13,7 +13,6 @@ from multiprocessing.process import parent_process
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core
-from ._cpus import usable_cpus
 from ._errors import TaskFailed, WorkerDied
 from .reduction import ForkingPickler
 
@@ -32,6 +31,8 @@ def count_workers(wanted: int | None) -> int:
     :raises ValueError: for less than 1
     """
     if wanted is None:
+        from ._cpus import usable_cpus  # brings pathlib, which a program without a pool need not pay for
+
         return usable_cpus()
     if wanted < 1:
         raise ValueError("Number of processes must be at least 1")

@@ -32,7 +32,6 @@ from ._helper import start_helper
 from ._native import Call, prepare
 from ._pool_insides import Cache, TaskQueue, changes_insides
 from ._template import Template, is_forked
-from ._tree import send_signal
 from ._workers import (
     CarriesText,
     count_workers,
@@ -587,6 +586,8 @@ class Pool:
         self._state = TERMINATE
         self._crew.poke()
         if tree:
+            from ._tree import send_signal
+
             with self._lock:
                 self._ended.set()
             for process in self._pool:

@@ -339,6 +339,22 @@ def test_notebook_names_are_rebound():
     assert not _install.replacements()
 
 
+def test_installing_imports_nothing_for_pools_to_come():
+    """A short program pays for each module: what only a pool needs comes with the first one."""
+    script = """
+        import sys
+        import concurrent.futures.process, multiprocessing.connection, multiprocessing.managers
+        import multiprocessing.pool, multiprocessing.sharedctypes, multiprocessing.synchronize
+        late = ("json", "pathlib", "urllib.parse")
+        for name in late:
+            sys.modules.pop(name, None)  # site may have imported it
+        import fastmp
+        fastmp.install()
+        print([name for name in late if name in sys.modules])
+    """
+    assert output_of(script) == ["[]"]
+
+
 # ---- FASTMP_INSTALL=1: the hook alone; tests/unit/test_run.py has the rest
 
 ARMED = "import _fastmp_bootstrap; "

@@ -28,7 +28,6 @@ from ..._by_value import Sender
 from ..._helper import start_helper
 from ..._native import NativeJob, prepare
 from ..._template import Template, is_forked
-from ..._tree import send_signal
 from ..._workers import (
     CarriesText,
     count_workers,
@@ -517,6 +516,8 @@ class ProcessPoolExecutor(Executor):
         for process in processes:
             with suppress(ValueError, ProcessLookupError):  # it has ended and was closed
                 if tree:
+                    from ..._tree import send_signal
+
                     send_signal(process, number)
                 elif number == signal.SIGTERM:
                     process.terminate()
