@@ -52,13 +52,27 @@ may_ask(struct fmp_lock_waiter *w)
     return true;
 }
 
+/* Neither free nor held by anybody: no process has left it so, and nobody would ever release it. */
+static bool
+is_damaged(uint32_t word)
+{
+    return word != 0 && ((word & FMP_LOCK_HELD) == 0 || (word & FMP_ID_MASK) == 0);
+}
+
 /* FMP_OWNER_DIED if the owner was killed and the lock is ours now, else 0. */
 static int
 rob_the_dead(struct fmp_lock_waiter *w)
 {
     uint32_t word = fmp_load_relaxed(&w->shm->word), owner = word & FMP_ID_MASK; /* relaxed: the CAS checks it */
-    if ((word & FMP_LOCK_HELD) == 0 || owner == w->region->me || !may_ask(w)) {
+    bool damaged = is_damaged(word);
+    if (word == 0 || w->region->me == 0 || (owner == w->region->me && !damaged) || !may_ask(w)) {
         return 0;
+    }
+    if (damaged) { /* as a lock whose owner was killed, but nobody knows who it was */
+        w->dead = 0;
+        return fmp_cas_acquire(&w->shm->word, &word, FMP_LOCK_HELD | FMP_LOCK_WAITERS | w->region->me) /* L3 */
+                   ? FMP_OWNER_DIED
+                   : 0;
     }
     if (!fmp_participant_is_killed(w->region, owner)) {
         return 0;

@@ -330,6 +330,22 @@ test_a_sleeper_is_woken_by_the_release(void)
     kit_close();
 }
 
+/* A word that says neither free nor whose: nobody would ever release it. */
+static void
+test_damaged_word(void)
+{
+    static const uint32_t words[] = {1, FMP_ID_MASK, FMP_LOCK_HELD, FMP_LOCK_WAITERS, UINT32_C(1) << 31};
+    struct shared *s = kit_open();
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        struct fmp_lock_waiter w = waiter(s);
+        fmp_store_relaxed(&s->lock.word, words[i]);
+        CHECK_EQ(acquire(&w, (uint64_t)check_now_ns() + 20 * FMP_NS_PER_S), FMP_OWNER_DIED);
+        CHECK_EQ(w.dead, 0);
+        CHECK_OK(fmp_lock_release(&s->lock));
+    }
+    kit_close();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -346,5 +362,6 @@ main(int argc, char **argv)
     RUN(test_killed_at_every_point);
     RUN(test_killed_as_successor);
     RUN(test_a_sleeper_is_woken_by_the_release);
+    RUN(test_damaged_word);
     return check_done();
 }
