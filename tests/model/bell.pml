@@ -1,7 +1,7 @@
 /*
  * The doorbell of csrc/sync/bell: a byte in a descriptor tells a reader that a ring holds messages, and only the sending side can put one
  * in. csrc/sync/bell.h is the text that this file checks.
- * Stands for: csrc/sync/bell.c: fmp_bell_ring_slow fmp_bell_hush fmp_bell_heal
+ * Stands for: csrc/sync/bell.c: fmp_bell_ring_slow fmp_bell_hush fmp_bell_heal fmp_bell_renew
  *
  * Senders publish MSGS messages each and ring; readers take them. A reader sleeps until the descriptor is readable (poll), after a hush. With
  * WATCH the one reader is a select loop: it looks at the descriptor only, takes one message when it is readable, and hushes after each. Before
