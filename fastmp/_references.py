@@ -78,11 +78,11 @@ def _ndarray_on(block: Any, shape: Any, dtype: Any, offset: int, strides: Any, i
 # ---- memoryviews
 
 
-def _reduce_memoryview(view: memoryview) -> tuple[Any, ...]:
+def _reduce_memoryview(view: memoryview) -> Any:
     block = block_of(view) or getattr(view.obj, "_wrapper", None)
     place = _place(view) if isinstance(block, _core.ValueBlock) else None
     if place is None:
-        raise TypeError("cannot pickle 'memoryview' object")
+        return view.__reduce_ex__(5)  # raises what each Python says of memoryviews
     code, shape, offset, bytes_, step = place
     offset -= _core.buffer_address(memoryview(cast(_core.ValueBlock, block)))
     return _memoryview_on, (block, code, shape, offset, bytes_, step, view.readonly)

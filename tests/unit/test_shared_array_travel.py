@@ -131,7 +131,7 @@ def test_without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("obj", [b"abc", bytearray(3), numpy.arange(5.0), shared_array((4, 4))[:, 1:]])
 def test_memoryviews_that_do_not_travel(obj: Any) -> None:
-    with pytest.raises(TypeError, match="cannot pickle 'memoryview' object"):
+    with pytest.raises(TypeError, match=r"cannot pickle '?memoryview'? object"):
         through_pickle(memoryview(obj))
 
 
