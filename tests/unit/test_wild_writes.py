@@ -1,0 +1,56 @@
+"""Words written at random into the heap of a live region, while two processes use what is there."""
+
+import subprocess
+import sys
+
+import pytest
+from support.programs import ROOT, home
+
+WILD = """
+import os, random, signal, sys
+sys.path[:0] = {path!r}
+from unit.test_damage import used_words, word
+import fastmp
+
+r = random.Random({seed})
+q, d, e = fastmp.Queue(16), fastmp.shared_dict(), fastmp.Event()
+lock, condition = fastmp.Lock(), fastmp.Condition()
+for i in range(20):
+    d[i] = "x" * i
+
+def use(i):
+    actions = [lambda: q.get(timeout=0.005), lambda: q.put(b"y" * 10 ** (i % 5), timeout=0.005), lambda: d.get(i % 25),
+               lambda: d.update({{i % 25: i}}), lambda: list(d), lambda: lock.acquire(timeout=0.005) and lock.release(),
+               lambda: q.get_nowait(), lambda: fastmp.shared_array(10, "d")]
+    try:
+        actions[i % len(actions)]()
+    except Exception:
+        pass
+
+def work():
+    for i in range(400):
+        use(i)
+    os._exit(0)  # what it leaves is damaged
+
+reader = os.fork()
+signal.alarm({seconds})  # for each of the two: ends it if it is held up in C
+if reader == 0:
+    signal.alarm({seconds})
+    work()
+words = used_words()
+for i in range(400):
+    use(i)
+    a = word(r.choice(words))
+    a.value = r.choice([r.getrandbits(64), a.value ^ 1 << r.randrange(64), a.value + r.randrange(-9, 9) & 2**64 - 1])
+_, status = os.waitpid(reader, 0)
+print(os.waitstatus_to_exitcode(status), flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_wild_writes(seed):
+    """State words, lengths, offsets, entries, holders: each process goes on or raises, and ends by itself."""
+    code = WILD.format(path=[str(ROOT / "tests"), str(home())], seed=seed, seconds=50)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=110, check=False)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr[-2000:]
