@@ -144,7 +144,7 @@ fmp_crew_function(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable
     if (f != NULL) {
         head->function = f->handle.off;
         head->function_id = f->id;
-    } else if (!PyErr_Occurred()) {
+    } else if (sent != NULL && !PyErr_Occurred()) {
         job->is_carried = true;
         Py_XSETREF(job->function, Py_NewRef(sent));
     }
