@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -30,6 +31,7 @@ from support.leftovers import command_line, pids_with_environment, shared_files
 
 RUN_SECONDS = 1500
 SUMMARY_SECONDS = 30  # for pytest to tell what has failed so far
+GRACE_SECONDS = 10
 TEST_FOLDERS = ("unit", "notebook")
 OWN_SHM = ROOT / "scripts" / "own_shm.sh"
 WORK = ROOT / "build" / "test"
@@ -77,8 +79,13 @@ def run_shown(name: str, command: list[str | Path], cwd: Path, env: dict[str, st
 
 
 def what_is_left(token: str, files: frozenset[str]) -> list[str]:
-    """One line for each process and file that the run has left; the processes are ended."""
-    pids = pids_with_environment(f"FASTMP_TEST_RUN={token}")
+    """One line for each process and file that the run has left; the processes are ended.
+
+    A fork server, for one, ends by itself when it sees that its program has: it is given a moment.
+    """
+    deadline = time.monotonic() + GRACE_SECONDS
+    while (pids := pids_with_environment(f"FASTMP_TEST_RUN={token}")) and time.monotonic() < deadline:
+        time.sleep(0.1)
     lines = [f"process {pid}: {command_line(pid)}" for pid in pids]
     for pid in pids:
         with suppress(ProcessLookupError):
