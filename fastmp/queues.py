@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from . import _core
 from ._installed import is_installed
+from ._queue_insides import QueueType, StandardJoinableQueue, StandardQueue, StandardSimpleQueue
 from .reduction import detach
 
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
@@ -77,7 +78,7 @@ def _detach(descriptor: Any) -> int:
         return -1
 
 
-class _Base(_core.Queue):
+class _Base(_core.Queue, metaclass=QueueType):
     """What the three queues have in common."""
 
     _ctx: Any = None  # of a queue that has come from another process
@@ -125,6 +126,8 @@ class SimpleQueue(_Base):
     :param ctx: the context that it belongs to
     """
 
+    _standard_class = StandardSimpleQueue
+
     def __init__(self, *, ctx: Any) -> None:
         super().__init__(504, joinable=False, ctx=ctx)
 
@@ -147,6 +150,7 @@ class Queue(_Base):
     :raises ValueError: after `close`
     """
 
+    _standard_class: Any = StandardQueue
     put_nowait = _Base._put_nowait
     get_nowait = _Base._get_nowait
     put_many = _Base._put_many
@@ -220,6 +224,7 @@ class Queue(_Base):
 class JoinableQueue(Queue):
     """A Queue that counts what is still to be dealt with: `task_done` and `join`."""
 
+    _standard_class = StandardJoinableQueue
     # Only here: logging's QueueListener calls the task_done of any queue that has one.
     task_done = _Base._task_done
     join = _Base._join

@@ -21,6 +21,7 @@ LAYERS = {
     },
     "what is shared": {
         "_atomic",
+        "_queue_insides",
         "_references",
         "_shared_dict",
         "_signature",
