@@ -162,7 +162,7 @@ def test_ctrl_c_in_a_terminal(tmp_path, method, kind):
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env={**os.environ, "PYTHONPATH": path, **dict([token.split("=")])},
+        env={**os.environ, "PYTHONPATH": path, "NO_COLOR": "1", **dict([token.split("=")])},
         start_new_session=True,
         preexec_fn=parts.take_the_terminal,
     ) as process:
