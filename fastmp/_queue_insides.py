@@ -43,13 +43,8 @@ class StandardQueue(_standard.Queue):  # type: ignore[type-arg]
         self._reset()  # type: ignore[attr-defined]
 
 
-class StandardJoinableQueue(_standard.JoinableQueue):  # type: ignore[type-arg]
+class StandardJoinableQueue(StandardQueue, _standard.JoinableQueue):  # type: ignore[type-arg]
     """The same with `task_done` and `join`."""
-
-    def __init__(self, maxsize: int = 0, *, ctx: Any) -> None:
-        super().__init__(maxsize, ctx=ctx)
-        _renew_pipe(self)
-        self._reset()  # type: ignore[attr-defined]
 
 
 class StandardSimpleQueue(_standard.SimpleQueue):  # type: ignore[type-arg]

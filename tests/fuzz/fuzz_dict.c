@@ -118,11 +118,8 @@ operate(struct fuzz_input *in)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct fuzz_input in = {.next = data, .left = size};
     make();
-    for (int i = 0; i < OPERATIONS_MAX && in.left > 0; i++) {
-        operate(&in);
-    }
+    fuzz_run(data, size, OPERATIONS_MAX, operate);
     open_dict();
     walk();
     fmp_heap_drop(heap, dict.root, region.me);

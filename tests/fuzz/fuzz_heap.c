@@ -181,11 +181,8 @@ operate(struct fuzz_input *in)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct fuzz_input in = {.next = data, .left = size};
     make();
-    for (int i = 0; i < OPERATIONS_MAX && in.left > 0; i++) {
-        operate(&in);
-    }
+    fuzz_run(data, size, OPERATIONS_MAX, operate);
     fmp_parcels_leave(heap);
     fmp_heap_drop_all(heap, region.me, 0);
     fmp_heap_close(heap);

@@ -107,11 +107,8 @@ operate(struct fuzz_input *in)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct fuzz_input in = {.next = data, .left = size};
     make();
-    for (int i = 0; i < OPERATIONS_MAX && in.left > 0; i++) {
-        operate(&in);
-    }
+    fuzz_run(data, size, OPERATIONS_MAX, operate);
     /* Whatever has been done to it, a reader comes to an end: with all that is there, or with errors. */
     for (uint64_t i = 0; i < 4 * ring.capacity && pop() != -EAGAIN; i++) {
     }

@@ -77,4 +77,14 @@ fuzz_damage(struct fuzz_input *in, void *memory, size_t words)
     *word = fuzz_word(in, *word);
 }
 
+/* Runs the input as a program: one operation after the other, `most` of them, until it is at its end. */
+FUZZ_UNUSED static void
+fuzz_run(const uint8_t *data, size_t size, int most, void (*operate)(struct fuzz_input *in))
+{
+    struct fuzz_input in = {.next = data, .left = size};
+    for (int i = 0; i < most && in.left > 0; i++) {
+        operate(&in);
+    }
+}
+
 #endif
