@@ -97,6 +97,28 @@ check_sleep_ms(int milliseconds)
         ;
 }
 
+/* The state of a process as /proc tells it: 'R' runs, 'S' sleeps, 'Z' has ended, ... */
+CHECK_UNUSED static char
+check_state_of(pid_t pid)
+{
+    char path[40], line[128] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "r");
+    CHECK(file != NULL);
+    CHECK(fgets(line, sizeof line, file) != NULL);
+    fclose(file);
+    const char *name_end = strrchr(line, ')');
+    CHECK(name_end != NULL && name_end[1] == ' ');
+    return name_end[2];
+}
+
+/* Waits until the child sleeps in its wait or was killed on its way: no fixed time is enough on a busy machine. */
+CHECK_UNUSED static void
+check_until_asleep(pid_t pid)
+{
+    CHECK_UNTIL(check_state_of(pid) == 'S' || check_state_of(pid) == 'Z', 30000);
+}
+
 /* Zeroed memory that forked children share, for what they have to tell. */
 CHECK_UNUSED static void *
 check_shared(size_t bytes)

@@ -28,7 +28,7 @@ lock(struct shared *s)
     struct fmp_lock_waiter w = {.shm = &s->lock, .region = &kit_region};
     int rc;
     do {
-        rc = fmp_lock_acquire(&w, kit_in_ms(10000));
+        rc = fmp_lock_acquire(&w, kit_in_ms(30000));
     } while (rc == -EINTR);
     CHECK(rc == 0 || rc == FMP_OWNER_DIED);
 }
@@ -87,7 +87,7 @@ wait_for_one(void *arg)
 {
     struct shared *s = arg;
     lock(s);
-    int rc = wait_locked(s, kit_in_ms(10000));
+    int rc = wait_locked(s, kit_in_ms(30000));
     unlock(s);
     *(rc == 0 ? &s->woken : &s->late) += 1;
 }
@@ -97,7 +97,7 @@ spawn_waiter(struct shared *s, const char *point)
 {
     unsigned before = waiting(s);
     pid_t pid = kit_spawn_victim(wait_for_one, s, point, 1);
-    CHECK_UNTIL(waiting(s) == before + 1, 5000);
+    CHECK_UNTIL(waiting(s) == before + 1, 30000);
     return pid;
 }
 
@@ -126,7 +126,7 @@ test_exactly_n_are_woken(void)
         pids[i] = spawn_waiter(s, NULL);
     }
     CHECK_EQ(notify(s, 2), 2);
-    CHECK_UNTIL(s->woken == 2, 5000);
+    CHECK_UNTIL(s->woken == 2, 30000);
     check_sleep_ms(20);
     CHECK_EQ(s->woken, 2);
     CHECK_EQ(waiting(s), 3);
@@ -236,7 +236,8 @@ check_a_killed_receiver(const char *point)
     struct shared *s = kit_open();
     pid_t victim = spawn_waiter(s, point);
     pid_t heir = spawn_waiter(s, NULL);
-    check_sleep_ms(10); /* both sleep, or one is dead */
+    check_until_asleep(heir);
+    check_until_asleep(victim); /* or it is dead */
     CHECK_EQ(notify(s, 1), 1);
     CHECK_KILLED(victim, SIGKILL);
     kit_join(heir);
@@ -262,8 +263,9 @@ check_a_killed_heir(const char *point)
     CHECK_KILLED(kit_spawn_victim(wait_for_one, s, "condition:sleeping", 1), SIGKILL);
     pid_t heir = spawn_waiter(s, point);
     pid_t last = spawn_waiter(s, NULL);
-    check_sleep_ms(10);
+    check_until_asleep(last);
     kill(last, SIGSTOP); /* so that the heir looks first */
+    check_until_asleep(heir);
     CHECK_EQ(notify(s, 1), 1);
     CHECK_KILLED(heir, SIGKILL);
     kill(last, SIGCONT);
@@ -290,7 +292,7 @@ test_a_killed_notifier(void)
 {
     struct shared *s = kit_open();
     pid_t pid = spawn_waiter(s, NULL);
-    check_sleep_ms(10);
+    check_until_asleep(pid);
     CHECK_KILLED(kit_spawn_victim(notify_one, s, "condition:notified", 1), SIGKILL);
     kit_join(pid); /* wakes at its next look, and takes the lock from the dead */
     CHECK_EQ(s->woken, 1);
@@ -337,7 +339,7 @@ play(struct shared *s, uint32_t side)
     lock(s);
     for (int i = 0; i < ROUNDS; i++) {
         while (s->ball % 2 != side) {
-            CHECK_OK(wait_locked(s, kit_in_ms(10000)));
+            CHECK_OK(wait_locked(s, kit_in_ms(30000)));
         }
         s->ball++;
         fmp_condition_notify(&c, 1);

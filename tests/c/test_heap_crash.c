@@ -324,14 +324,14 @@ test_living_are_not_robbed(void)
     for (unsigned i = 0; i < N; i++) {
         pids[i] = start(hold_and_wait, (void *)ready);
         ids[i] = child_id;
-        CHECK_UNTIL(atomic_load(ready) == i + 1, 10000);
+        CHECK_UNTIL(atomic_load(ready) == i + 1, 30000);
     }
     fmp_heap_reclaim(heap, ids[0]);
     fmp_heap_count(heap, &stats);
     CHECK_EQ(stats.owned, N);
     for (unsigned i = 0; i < N; i++) {
         kill(pids[i], SIGKILL);
-        CHECK_UNTIL(fmp_participant_is_killed(&region, ids[i]), 10000); /* a zombie is dead */
+        CHECK_UNTIL(fmp_participant_is_killed(&region, ids[i]), 30000); /* a zombie is dead */
         if (i > 0) {
             CHECK(fmp_participant_mark_dead(&region, ids[i])); /* as by somebody killed right after */
         }

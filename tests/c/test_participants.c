@@ -59,7 +59,7 @@ living_child(void)
     child_id = fmp_participant_reserve(&region);
     CHECK(child_id != 0);
     pid_t pid = check_fork(adopt_and_pause, (void *)ready);
-    CHECK_UNTIL(atomic_load(ready) == 1, 10000);
+    CHECK_UNTIL(atomic_load(ready) == 1, 30000);
     munmap((void *)ready, 64);
     return pid;
 }

@@ -60,7 +60,7 @@ lock(struct player *p, struct fmp_lock_waiter *w)
     int rc;
     w->bits = 0;
     do {
-        rc = fmp_lock_acquire(w, kit_in_ms(20000));
+        rc = fmp_lock_acquire(w, kit_in_ms(30000));
     } while (rc == -EINTR);
     CHECK_OK(rc);
     CHECK_EQ(fmp_lock_owner(&p->s->lock), p->region.me);
@@ -105,7 +105,7 @@ count_under_semaphore(struct player *p)
     for (int i = 0; i < ROUNDS; i++) {
         int rc;
         do {
-            rc = fmp_semaphore_acquire(&p->s->semaphore, kit_in_ms(20000), &spin);
+            rc = fmp_semaphore_acquire(&p->s->semaphore, kit_in_ms(30000), &spin);
         } while (rc == -EINTR);
         CHECK_OK(rc);
         p->s->guarded[0]++;
@@ -131,7 +131,7 @@ await(struct fmp_event_shm *event, struct fmp_spin *spin)
     struct fmp_event_waiter w = fmp_event_begin(event);
     int rc;
     do {
-        rc = fmp_ec_await(&event->changed, fmp_event_passed, &w, kit_in_ms(20000), spin);
+        rc = fmp_ec_await(&event->changed, fmp_event_passed, &w, kit_in_ms(30000), spin);
     } while (rc == -EINTR);
     CHECK_OK(rc);
     fmp_event_clear(event);
@@ -175,7 +175,7 @@ wait_once(struct player *p, struct fmp_condition *c, struct fmp_lock_waiter *lw)
     CHECK_OK(fmp_lock_release(&p->s->lock));
     int rc;
     do {
-        rc = fmp_condition_sleep(&w, kit_in_ms(20000));
+        rc = fmp_condition_sleep(&w, kit_in_ms(30000));
     } while (rc == -EINTR);
     CHECK_OK(rc);
     lock(p, lw);
@@ -219,7 +219,7 @@ pass(struct fmp_barrier_waiter *w)
         return;
     }
     do {
-        rc = fmp_barrier_wait(w, kit_in_ms(20000));
+        rc = fmp_barrier_wait(w, kit_in_ms(30000));
     } while (rc == -EINTR);
     CHECK_OK(rc);
 }
