@@ -499,9 +499,10 @@ class Pool:
 
     def _repopulate_pool(self) -> None:
         """Start workers until there are as many as there should be."""
-        for place in range(self._processes):
-            if place not in self._places:
-                self._start_worker(place)
+        with self._lock:  # the helper may be at it, too: two workers in one place, and one of them never ends
+            for place in range(self._processes):
+                if place not in self._places:
+                    self._start_worker(place)
 
     def _make_worker(self, place: int, parent: int | None) -> Any:
         settings = (self._initializer, self._initargs, self._maxtasksperchild, self._wrap_exception)
