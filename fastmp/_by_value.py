@@ -1,38 +1,43 @@
 """Functions and classes by value, with `cloudpickle`: what pickle refuses, and what a worker's main module has not.
 
-Called by: csrc/pool/function.c for the callables of pools and executors (`Sender`), `fastmp.spawn` for what a child
-that is not forked is to run (`goes_by_value`). Without cloudpickle everything is as in the standard library.
+Called by: csrc/pool/function.c and csrc/wire/pickle.c for the callables and arguments of pools and executors
+(`Sender`) and for their results (`Results`), `fastmp.spawn` for what a child that is not forked is given
+(`goes_by_value`). Without cloudpickle everything is as in the standard library.
 
-Two kinds of callable go by value:
+Two kinds of object go by value:
 
-- those of the main module that were defined after the workers were made, or that no worker can import (a notebook);
-- those that pickle refuses: lambdas, closures, local functions and classes; unless `install()` is in force, as then
-  programs and tests may rely on the error.
+- functions and classes of the main module that were defined after the workers were made, or that no worker can import
+  (a notebook), wherever pickle meets them;
+- messages that pickle refuses because of lambdas, closures, local functions and classes: they are pickled once more, by
+  cloudpickle; unless `install()` is in force, as then programs and tests may rely on the error.
 
 A function of the main module is given the receiver's own main module as its globals. Of the globals that it names,
 functions and classes that are new come along and replace what is there; other objects only if there is nothing of
-their name, so that a counter that lives in a worker goes on.
+their name, so that a counter that lives in a worker goes on. What a result brings replaces nothing.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import sys
 import weakref
 from collections import ChainMap
-from collections.abc import Callable, Iterable
-from functools import cache, partial
+from functools import cache, partial, reduce
 from importlib import import_module
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, ClassVar
 
+from . import _core, reduction
 from ._installed import is_installed
 from .reduction import ForkingPickler
 
-__all__ = ["ByValue", "Sender", "goes_by_value"]
+__all__ = ["ByValue", "Results", "Sender", "dumps_result", "goes_by_value"]
 
 _REFUSALS = (pickle.PicklingError, AttributeError, TypeError)
+#: Definitions that a worker remembers; beyond it forgets all and loads again what it meets.
+_KEPT = 256
 
 
 def _main_globals() -> dict[str, Any]:
@@ -62,10 +67,31 @@ def _is_found(obj: Any) -> bool:
     return found is obj
 
 
-# ---- the sender
+def _may_replace(error: BaseException) -> bool:
+    """Whether what pickle has refused with this error may go by value."""
+    return isinstance(error, _REFUSALS) and not is_installed() and _cloudpickle() is not None
 
 
-class Sender:
+# ---- the sender: what its receivers know
+
+
+class _Nobody:
+    """Receivers that know nothing of the main module."""
+
+    def is_known(self, obj: Any) -> bool:
+        """Whether the receivers have this function or class of the main module."""
+        return False
+
+    def has(self, name: str) -> bool:
+        """Whether the receivers' main module has something of this name."""
+        return False
+
+    def must_come(self, name: str, value: Any) -> bool:
+        """Whether this global of a function goes along with it."""
+        return not self.is_known(value) if _is_of_main(value) else not self.has(name)
+
+
+class Sender(_Nobody):
     """What the workers of one pool know of the main module, and what to send in the place of what they do not.
 
     :param forked: whether they are forked, and so know what is there now; others know what the file defines
@@ -79,22 +105,34 @@ class Sender:
         self._sent: dict[object, ByValue] = {}
 
     def __call__(self, function: Any, error: BaseException | None) -> Any:
-        """Return what is pickled in the function's place, or None: itself.
+        """Return what is pickled in the place of a callable, or None: itself.
 
         :param error: what pickle has said; None: it has not been asked yet
         """
         if error is not None:
-            if is_installed() or not isinstance(error, _REFUSALS) or _cloudpickle() is None:
-                return None
-            return ByValue(function, self._is_known, self._names)
+            return ByValue(function, self, is_message=True) if _may_replace(error) else None
         if not self._is_new(function) or _cloudpickle() is None:
             return None
-        sent = self._sent.get(function) if _is_definition(function) else None
-        if sent is not None and sent.is_current():
-            return sent
-        sent = ByValue(function, self._is_known, self._names)
-        if _is_definition(function):
-            self._sent[function] = sent
+        return self._sent_for(function) if _is_definition(function) else ByValue(function, self)
+
+    def refused(self, payload: Any, error: BaseException) -> Any:
+        """Return what is pickled in the place of arguments that pickle has refused, or None: they are refused."""
+        return ByValue(payload, self, error, is_message=True) if _may_replace(error) else None
+
+    def reduce_definition(self, definition: Any) -> Any:
+        """Return how a function or class of the main module is pickled among arguments; NotImplemented: by its name."""
+        if self.is_known(definition) or not _is_found(definition) or _cloudpickle() is None:
+            return NotImplemented
+        root, _, path = definition.__qualname__.partition(".")
+        if path:
+            return reduce, (getattr, path.split("."), _main_globals()[root])
+        return self._sent_for(definition).__reduce__()
+
+    def _sent_for(self, definition: Any) -> ByValue:
+        sent = self._sent.get(definition)
+        if sent is None or not sent.is_current():
+            self._sent = {obj: known for obj, known in self._sent.items() if _is_found(obj)}
+            sent = self._sent[definition] = ByValue(definition, self)
         return sent
 
     def _is_new(self, function: Any) -> bool:
@@ -104,15 +142,64 @@ class Sender:
         if isinstance(function, MethodType):
             function = function.__self__
         definition = function if _is_definition(function) else type(function)
-        return _is_of_main(definition) and not self._is_known(definition) and _is_found(definition)
+        return _is_of_main(definition) and not self.is_known(definition) and _is_found(definition)
 
-    def _is_known(self, obj: Any) -> bool:
+    def is_known(self, obj: Any) -> bool:
         """Whether the workers have this function or class; a part of a class is known with the class."""
         root = obj
-        if "." in getattr(obj, "__qualname__", ""):
+        if "." in obj.__qualname__:
+            if not _is_found(obj):
+                return False
             root = _main_globals().get(obj.__qualname__.partition(".")[0])
         known = self._known.get(id(root))
         return known is not None and known() is root
+
+    def has(self, name: str) -> bool:
+        """Whether the workers' main module has something of this name."""
+        return name in self._names
+
+
+class Results(_Nobody):
+    """In a worker, made before its first task: what its parent knows, and what to send for what pickle refuses.
+
+    The parent has all that is in the main module now, and what it has sent since.
+    """
+
+    def __init__(self) -> None:
+        global _results
+        self._names = frozenset(_main_globals())
+        _results = self
+
+    def refused(self, result: Any, error: BaseException) -> Any:
+        """Return what is pickled in the place of a result that pickle has refused, or None: it is refused."""
+        return ByValue(result, self, error, is_message=True) if _may_replace(error) else None
+
+    def is_known(self, obj: Any) -> bool:
+        """Whether the parent has this function or class."""
+        return self.has(obj.__qualname__.partition(".")[0]) and _is_found(obj)
+
+    def has(self, name: str) -> bool:
+        """Whether the parent's main module has something of this name."""
+        return name in self._names or name in _arrived
+
+    def must_come(self, name: str, value: Any) -> bool:
+        """Whether this global of a function goes along with it."""
+        return not self.has(name)
+
+
+_results: Results | None = None
+
+
+def dumps_result(obj: Any) -> bytes:
+    """In a worker: pickle a part of a result."""
+    try:
+        return bytes(ForkingPickler.dumps(obj))
+    except _REFUSALS as error:
+        instead = _results.refused(obj, error) if _results is not None else None
+        if instead is None:
+            raise
+    instead.has_buffers = False
+    return bytes(ForkingPickler.dumps(instead))
 
 
 def goes_by_value(obj: Any) -> ByValue | None:
@@ -124,35 +211,70 @@ def goes_by_value(obj: Any) -> ByValue | None:
             return None
     elif is_installed():
         return None
-    return ByValue(obj) if _cloudpickle() is not None else None
+    return ByValue(obj, _Nobody()) if _cloudpickle() is not None else None
 
 
-def _nobody_knows(_obj: object) -> bool:
-    return False
+# ---- on the way
 
 
 class ByValue:
-    """A function on its way: pickles as its contents. What arrives is the function."""
+    """An object on its way: pickles as its contents. What arrives is the object.
+
+    :param receiver: what is known there
+    :param error: what pickle has said, and is raised if cloudpickle refuses as well
+    :param is_message: whether it is a message, which may have large buffers; else a function or class, or what rests on
+        one, that the receiver is to have in its main module
+    """
 
     def __init__(
-        self, function: Any, is_known: Callable[[Any], bool] = _nobody_knows, names: Iterable[str] = frozenset()
+        self, obj: Any, receiver: _Nobody, error: BaseException | None = None, is_message: bool = False
     ) -> None:
-        self._function = function
-        self._is_known = is_known
-        self._names = names
+        self._obj = obj
+        self._receiver = receiver
+        self._error = error
+        self._is_message = self.has_buffers = is_message
         self._sent: dict[str, Any] = {}
+        self._classes: list[tuple[type, dict[str, Any]]] = []
+        self._reduced: Any = None
 
     def is_current(self) -> bool:
-        """Whether the definitions that went along are still those of the main module."""
+        """Whether the definitions that went along are still those of the main module, and as they were."""
         now = _main_globals()
-        return all(now.get(name) is obj for name, obj in self._sent.items())
+        return all(now.get(name) is obj for name, obj in self._sent.items()) and all(
+            _is_same(vars(cls), before) for cls, before in self._classes
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        stream = io.BytesIO()
-        pickler = _pickler()(stream, self._is_known, self._names)
-        pickler.dump(self._function)
+        if self._reduced is not None:
+            return self._reduced  # type: ignore[no-any-return]
+        try:
+            data, buffers, is_alone = self._dump()
+        except _REFUSALS as second:
+            if self._error is None:
+                raise
+            if str(second) != str(self._error):
+                self._error.add_note(f"nor does it go by value: {type(second).__name__}: {second}")
+            raise self._error from None
+        if self._is_message:
+            return _arrive_as_message, (data, *buffers)
+        if not is_alone or not _is_definition(self._obj):
+            return _arrive, (data,)
+        self._reduced = _arrive_once, (os.urandom(16), data)
+        return self._reduced  # type: ignore[no-any-return]
+
+    def _dump(self) -> tuple[bytes, list[pickle.PickleBuffer], bool]:
+        """Return the pickle, its buffers, and whether it holds no references to shared objects."""
+        stream, buffers = io.BytesIO(), list[pickle.PickleBuffer]()
+        pickler = _pickler()(stream, self._receiver, buffers.append if self.has_buffers else None)
+        before = _core.carried()
+        pickler.dump(self._obj)
         self._sent = pickler.sent
-        return _arrive, (stream.getvalue(),)
+        self._classes = [(obj, dict(vars(obj))) for obj in pickler.sent.values() if isinstance(obj, type)]
+        return stream.getvalue(), buffers, _core.carried() == before
+
+
+def _is_same(now: Any, before: dict[str, Any]) -> bool:
+    return len(now) == len(before) and all(now.get(name) is value for name, value in before.items())
 
 
 @cache
@@ -163,35 +285,58 @@ def _cloudpickle() -> Any:
         return None
 
 
+#: Reducers that differ from cloudpickle's and the registered ones, as of the pickler that was made last.
+_own_reducers: dict[type, Any] = {}
+
+
+def _reduce_file(file: Any) -> Any:
+    """Reduce the standard streams as cloudpickle does; other files are refused, not read and sent as their text."""
+    if file is sys.stdout or file is sys.stderr:
+        return _cloudpickle()._file_reduce(file)
+    raise TypeError("cannot pickle '_io.TextIOWrapper' object")
+
+
 @cache
 def _pickler() -> Any:
     """Return the class of pickler; made late, as cloudpickle takes longer to import than all of fastmp."""
     base: Any = _cloudpickle().Pickler
+    _own_reducers[io.TextIOWrapper] = _reduce_file
 
     class Pickler(base):  # type: ignore[misc]
         """cloudpickle's, which also knows shared objects, and what the receiver has in its main module."""
 
         dispatch_table: ClassVar[Any] = ChainMap(
+            _own_reducers,
             ForkingPickler._extra_reducers,  # type: ignore[attr-defined]
             base.dispatch_table,
         )
 
-        def __init__(self, file: io.BytesIO, is_known: Callable[[Any], bool], names: Iterable[str]) -> None:
-            super().__init__(file)
-            self.is_known = is_known
-            self.names = names
+        def __init__(self, file: io.BytesIO, receiver: _Nobody, add_buffer: Any) -> None:
+            super().__init__(file, buffer_callback=add_buffer)
+            registered = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
+            for kind, (known, in_message) in reduction.in_messages.items():
+                if registered.get(kind) is known:
+                    _own_reducers[kind] = in_message
+                else:
+                    _own_reducers.pop(kind, None)
+            self.receiver = receiver
+            self.is_result = isinstance(receiver, Results)
             self.main = _main_globals()
             self.sent: dict[str, Any] = {}
             self.globals_ref[id(self.main)] = _Globals(here=True)
 
         def reducer_override(self, obj: Any) -> Any:
             if _is_of_main(obj):
-                if self.is_known(obj):
+                if self.receiver.is_known(obj):
                     return NotImplemented  # by its name
                 name = obj.__name__
                 if self.main.get(name) is obj:
                     self.sent[name] = obj
-            return super().reducer_override(obj)
+            reduced = super().reducer_override(obj)
+            if not isinstance(obj, type) or not isinstance(reduced, tuple) or len(reduced) != 6:
+                return reduced
+            _complete.add(obj)
+            return (*reduced[:5], _set_class_once) if self.is_result else reduced
 
         def _dynamic_function_reduce(self, function: Any) -> Any:
             reduced = super()._dynamic_function_reduce(function)
@@ -199,11 +344,9 @@ def _pickler() -> Any:
                 return reduced
             make, arguments, (state, slots), *nothing, _ = reduced
             named = slots["__globals__"]
-            slots["__globals__"] = {name: value for name, value in named.items() if self.must_come(name, value)}
-            return (make, arguments, (state, slots), *nothing, _set_state)
-
-        def must_come(self, name: str, value: Any) -> bool:
-            return not self.is_known(value) if _is_of_main(value) else name not in self.names
+            come = self.receiver.must_come
+            slots["__globals__"] = {name: value for name, value in named.items() if come(name, value)}
+            return (make, arguments, (state, slots), *nothing, _add_state if self.is_result else _set_state)
 
     return Pickler
 
@@ -235,15 +378,55 @@ def _set_state(function: Any, state: Any) -> None:
     _cloudpickle()._function_setstate(function, state)
 
 
+def _add_state(function: Any, state: Any) -> None:
+    """The same for a function that is a result: all that is there already stays."""
+    own, given = function.__globals__, state[1]["__globals__"]
+    state[1]["__globals__"] = {name: obj for name, obj in given.items() if name not in own}
+    _cloudpickle()._function_setstate(function, state)
+
+
+#: Classes that have come from here, or arrived here as results: what results say of them is not news.
+_complete: weakref.WeakSet[type] = weakref.WeakSet()
+
+
+def _set_class_once(cls: type, state: Any) -> Any:
+    if cls in _complete:
+        return cls
+    _complete.add(cls)
+    return _cloudpickle()._class_setstate(cls, state)
+
+
+#: Names that others have defined in this process's main module.
+_arrived: set[str] = set()
+
+
 def _define(definitions: dict[str, Any]) -> None:
     """Pickle must find them in the module when they, or their objects, are results."""
     _main_globals().update(definitions)
     _receiver_globals().update(definitions)
+    _arrived.update(definitions)
 
 
 def _arrive(data: bytes) -> Any:
-    """Return what was sent."""
+    """Return what was sent, a function or class or what rests on one."""
     obj = pickle.loads(data)
     if _is_of_main(obj) and obj.__qualname__.isidentifier():
         _define({obj.__qualname__: obj})
     return obj
+
+
+_loaded: dict[bytes, Any] = {}
+
+
+def _arrive_once(token: bytes, data: bytes) -> Any:
+    """Return a function or class that is sent with each message that needs it."""
+    if token not in _loaded:
+        if len(_loaded) >= _KEPT:
+            _loaded.clear()
+        _loaded[token] = _arrive(data)
+    return _loaded[token]
+
+
+def _arrive_as_message(data: bytes, *buffers: Any) -> Any:
+    """Return arguments, or what pickle has refused; that has no place in the main module."""
+    return pickle.loads(data, buffers=buffers)

@@ -13,6 +13,7 @@ from multiprocessing.process import parent_process
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core
+from ._by_value import dumps_result
 from ._errors import TaskFailed, WorkerDied
 from .reduction import ForkingPickler
 
@@ -129,7 +130,7 @@ class CarriesText:
         reduced: Any = super().__reduce__()
         rebuild, (error, text) = reduced
         kind = type(error)
-        return _rebuild, (rebuild, bytes(ForkingPickler.dumps(error)), text, _name_of(kind), _text_of(error))
+        return _rebuild, (rebuild, dumps_result(error), text, _name_of(kind), _text_of(error))
 
 
 def _name_of(kind: type) -> str:

@@ -26,7 +26,7 @@ from multiprocessing.pool import CLOSE, INIT, RUN, TERMINATE
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core
-from ._by_value import Sender
+from ._by_value import Results, Sender
 from ._errors import WorkerDied
 from ._helper import start_helper
 from ._native import Call, prepare
@@ -181,6 +181,7 @@ def _work(
     follow(parent)
     if initializer is not None:
         _initialise(crew, place, initializer, initargs)
+    crew.by_value = Results()
     try:
         wrappers = (_wrap_error if wrap else _plain_error, _wrap_unpicklable)
         count = crew.work(place, maxtasks or 0, *wrappers, parent_sentinel())

@@ -51,7 +51,7 @@ struct fmp_crew {
     PyObject *need_helper; /* callable or NULL: somebody must pump while nobody waits */
     PyObject *bad_result; /* callable or NULL: a result could not be unpickled; set, it also makes workers end at a task
                              that cannot */
-    PyObject *by_value;   /* callable or NULL: (callable, error or None) -> what is pickled in its place, or None */
+    PyObject *by_value;   /* knows what goes by value, see function.c; NULL or None: nothing does */
     PyObject *reports;    /* list of what workers that could not begin have said */
     PyObject *deferred;   /* list of done jobs whose callbacks the helper is to run */
     struct fmp_spin spin;
@@ -95,6 +95,11 @@ struct fmp_function {
 extern PyTypeObject *fmp_function_type;
 /* Sends the callable of a job, and names it in the head of the job's tasks. 0, or -1 with what pickle raised. */
 int fmp_crew_function(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, struct fmp_task_head *head);
+/* A writer for tasks, which asks by_value about functions and classes. NULL with MemoryError. */
+struct fmp_wire_writer *fmp_crew_writer(struct fmp_crew *crew);
+/* Encodes arguments or a result; what pickle refuses goes by value, if by_value knows how. 0, or -1 with what pickle
+ * raised. */
+int fmp_crew_encode(struct fmp_crew *crew, struct fmp_wire_writer *w, PyObject *obj);
 /* What a task of this job is to say: the payload, or (callable, payload). A new reference. */
 PyObject *fmp_job_payload(const struct fmp_job *job, PyObject *payload);
 /* The worker's side: decodes the function in the block at `off`. */

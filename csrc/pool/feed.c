@@ -197,10 +197,10 @@ keep_first(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, 
 }
 
 static int
-encode(struct fmp_wire_writer *w, const struct fmp_job *job, PyObject *payload)
+encode(struct fmp_crew *crew, struct fmp_wire_writer *w, const struct fmp_job *job, PyObject *payload)
 {
     PyObject *message = fmp_job_payload(job, payload);
-    int rc = message != NULL ? fmp_wire_encode(w, message) : -1;
+    int rc = message != NULL ? fmp_crew_encode(crew, w, message) : -1;
     Py_XDECREF(message);
     return rc;
 }
@@ -213,9 +213,9 @@ static int
 send_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, struct fmp_task_head *head,
           PyObject *payload)
 {
-    struct fmp_wire_writer *w = fmp_wire_writer_new();
+    struct fmp_wire_writer *w = fmp_crew_writer(crew);
     crew->in_flight++;
-    int rc = w != NULL ? encode(w, job, payload) : -1;
+    int rc = w != NULL ? encode(crew, w, job, payload) : -1;
     if (rc == 0) {
         take_claim(crew, job, head);
         rc = fmp_message_send(&crew->tasks, kind, head, w);
@@ -242,11 +242,11 @@ static int
 keep_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, const struct fmp_task_head *head,
           PyObject *payload)
 {
-    struct fmp_wire_writer *w = fmp_wire_writer_new();
+    struct fmp_wire_writer *w = fmp_crew_writer(crew);
     if (w == NULL) {
         return -1;
     }
-    struct fmp_feed *feed = encode(w, job, payload) == 0 ? feed_encoded(crew, job, kind, head, w) : NULL;
+    struct fmp_feed *feed = encode(crew, w, job, payload) == 0 ? feed_encoded(crew, job, kind, head, w) : NULL;
     fmp_wire_writer_free(w);
     if (feed == NULL && can_wait_for_memory(crew)) {
         feed = feed_payload(job, kind, head, payload);

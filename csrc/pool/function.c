@@ -8,8 +8,10 @@
  * and end with it, while a function's block is read by all workers at any time.
  *
  * What pickle refuses, or what the workers do not find by its name, goes by value, if crew->by_value knows how
- * (fastmp/_by_value.py): it is asked before a callable is pickled, and again when that has failed, and returns the
+ * (fastmp/_by_value.py). It is asked before a callable is pickled, and again when that has failed, and returns the
  * object that is sent in its place. One that pickle refuses may be a closure, which may change: it is not remembered.
+ * Of arguments and results it is asked (`refused`) only when pickle has failed, and for each function and class of the
+ * main module among the arguments (`reduce_definition`).
  */
 #include "pool/crew.h"
 
@@ -24,7 +26,7 @@ struct function_shm {
 static struct fmp_function *
 function_new(struct fmp_crew *crew, PyObject *callable)
 {
-    struct fmp_wire_writer *w = fmp_wire_writer_new();
+    struct fmp_wire_writer *w = fmp_crew_writer(crew);
     if (w == NULL) {
         return NULL;
     }
@@ -54,12 +56,18 @@ pickles_by_reference(PyObject *callable)
             (PyCFunction_GET_SELF(callable) == NULL || PyModule_Check(PyCFunction_GET_SELF(callable))));
 }
 
+static bool
+knows_by_value(const struct fmp_crew *crew)
+{
+    return crew->by_value != NULL && crew->by_value != Py_None;
+}
+
 /* What is sent for the callable, `error` (or None) being what pickle has said: a new reference; the callable itself if
  * nobody knows better. NULL with an exception. */
 static PyObject *
 ask_by_value(struct fmp_crew *crew, PyObject *callable, PyObject *error)
 {
-    if (crew->by_value == NULL || crew->by_value == Py_None) {
+    if (!knows_by_value(crew)) {
         return Py_NewRef(callable);
     }
     PyObject *asked = Py_NewRef(crew->by_value);
@@ -150,6 +158,45 @@ fmp_crew_function(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable
     }
     Py_XDECREF(sent);
     return f != NULL || job->is_carried ? 0 : -1;
+}
+
+struct fmp_wire_writer *
+fmp_crew_writer(struct fmp_crew *crew)
+{
+    struct fmp_wire_writer *w = fmp_wire_writer_new();
+    if (w != NULL && knows_by_value(crew)) {
+        fmp_wire_ask(w, crew->by_value);
+    }
+    return w;
+}
+
+/* Encodes what is sent in the place of `obj`, which pickle has refused with `error`. -1, with an exception or not: then
+ * the error stands. */
+static int
+encode_instead(struct fmp_crew *crew, struct fmp_wire_writer *w, PyObject *obj, PyObject *error)
+{
+    PyObject *asked = Py_NewRef(crew->by_value);
+    PyObject *instead = PyObject_CallMethod(asked, "refused", "OO", obj, error);
+    int rc = instead != NULL && instead != Py_None ? fmp_wire_encode(w, instead) : -1;
+    Py_XDECREF(instead);
+    Py_DECREF(asked);
+    return rc;
+}
+
+int
+fmp_crew_encode(struct fmp_crew *crew, struct fmp_wire_writer *w, PyObject *obj)
+{
+    int rc = fmp_wire_encode(w, obj);
+    if (FMP_LIKELY(rc == 0) || !knows_by_value(crew)) {
+        return rc;
+    }
+    PyObject *error = fmp_take_exception();
+    rc = encode_instead(crew, w, obj, error);
+    if (rc < 0 && !PyErr_Occurred()) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    }
+    Py_DECREF(error);
+    return rc;
 }
 
 PyObject *

@@ -266,7 +266,7 @@ send_encoded(struct worker *me, enum fmp_result_kind kind, const struct fmp_task
 static int
 send(struct worker *me, enum fmp_result_kind kind, const struct fmp_task_head *head, PyObject *value)
 {
-    int rc = fmp_wire_encode(me->writer, value);
+    int rc = fmp_crew_encode(me->crew, me->writer, value);
     if (rc == 0) {
         rc = send_encoded(me, kind, head);
     }

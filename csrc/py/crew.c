@@ -533,7 +533,7 @@ static PyMemberDef crew_members[] = {
     {"bad_result", T_OBJECT, offsetof(struct fmp_crew, bad_result), 0,
      "Called with the exception when a result cannot be unpickled; set, it also ends workers at a task that cannot."},
     {"by_value", T_OBJECT, offsetof(struct fmp_crew, by_value), 0,
-     "Called with a callable and pickle's error or None: what is pickled in its place, or None."},
+     "What goes by value instead of by pickle: a Sender in the parent, Results in a worker."},
     {"deferred", T_OBJECT, offsetof(struct fmp_crew, deferred), READONLY,
      "Done jobs whose callbacks are still to run."},
     {"reports", T_OBJECT, offsetof(struct fmp_crew, reports), READONLY, "What workers that could not begin have said."},

@@ -3,6 +3,7 @@
  * by: the start methods spawn and forkserver, on both sides.
  */
 #include "py/types.h"
+#include "pyrt/carrier.h"
 #include "pyrt/newcomers.h"
 
 PyDoc_STRVAR(region_doc, "region()\n--\n\nThe descriptor of the shared memory of this process's family, and its token. "
@@ -71,6 +72,15 @@ newcomer_hold_for(PyObject *Py_UNUSED(module), PyObject *args)
     return PyLong_FromUnsignedLong(previous);
 }
 
+PyDoc_STRVAR(carried_doc, "carried()\n--\n\nHow many references to shared objects the message that this thread is "
+                          "pickling has so far; 0 if it is for no message of fastmp's.");
+
+static PyObject *
+newcomer_carried(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromSize_t(fmp_carrier_count());
+}
+
 PyDoc_STRVAR(enter_doc, "enter(fd, token, identity)\n--\n\nIn the child, before anything is unpickled: it joins the "
                         "shared memory of its parent's family. fd stays the caller's.");
 
@@ -99,6 +109,7 @@ static PyMethodDef newcomer_functions[] = {
     {"child_started", newcomer_child_started, METH_VARARGS, child_started_doc},
     {"child_failed", newcomer_child_failed, METH_VARARGS, child_failed_doc},
     {"hold_for", newcomer_hold_for, METH_VARARGS, hold_for_doc},
+    {"carried", newcomer_carried, METH_NOARGS, carried_doc},
     {"enter", newcomer_enter, METH_VARARGS, enter_doc},
     {NULL, NULL, 0, NULL},
 };

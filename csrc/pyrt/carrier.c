@@ -50,6 +50,12 @@ fmp_carrier_pack(struct fmp_space *space, fmp_off target, fmp_off *parcel, uint6
 }
 
 size_t
+fmp_carrier_count(void)
+{
+    return current != NULL ? current->count : 0;
+}
+
+size_t
 fmp_carrier_settle(struct fmp_carrier *carrier, const struct fmp_space *space)
 {
     size_t kept = 0;

@@ -26,6 +26,8 @@ struct fmp_carrier {
 struct fmp_carrier *fmp_carrier_enter(struct fmp_carrier *carrier);
 /* Makes a parcel for a SHARED block that this process holds: 0, or -1 with an exception set. */
 int fmp_carrier_pack(struct fmp_space *space, fmp_off target, fmp_off *parcel, uint64_t *ticket);
+/* How many parcels the message has that this thread is pickling; 0 if it pickles by bytes. */
+size_t fmp_carrier_count(void);
 /* The message is to go through `space`. Parcels of other spaces cannot go with it: they become loans. How many go. */
 size_t fmp_carrier_settle(struct fmp_carrier *carrier, const struct fmp_space *space);
 /* The parcels are somebody else's now: the message's, or those of whoever takes them as loans. */

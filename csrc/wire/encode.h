@@ -37,6 +37,7 @@ struct fmp_wire_pickler {
     PyObject *sink;              /* the file it writes to */
     PyObject *dump, *clear_memo; /* bound methods */
     PyObject *reducers;          /* its dispatch table */
+    bool asks;                   /* it has our reducer_override: see fmp_wire_ask */
 };
 
 struct fmp_wire_writer {
@@ -47,6 +48,7 @@ struct fmp_wire_writer {
     struct fmp_seen seen;
     struct fmp_wire_pickler pickle;
     struct fmp_carrier carrier; /* the references in the message */
+    PyObject *definitions;      /* NULL: see fmp_wire_ask */
     bool busy;                  /* from encode to reset */
     unsigned char scratch[FMP_WIRE_SCRATCH];
 };

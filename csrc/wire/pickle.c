@@ -6,6 +6,9 @@
  * more than most pickles. Python code runs during both directions: what it sends itself goes through other writers, as
  * this one is busy.
  *
+ * A writer that was told to ask (fmp_wire_ask) gives its pickler a reducer_override, which looks at functions and
+ * classes of the main module only.
+ *
  * Buffers of FMP_WIRE_LEAF_MIN bytes or more stay where they are until fmp_wire_copy, and the receiver's objects are
  * views on the message. Smaller ones go in band, so that an array of three numbers does not hold a block for its whole
  * life.
@@ -23,6 +26,7 @@ struct sink {
 static PyTypeObject *sink_type;
 static PyObject *loads;
 static PyObject *loads_names; /* ("buffers",) */
+static PyObject *module_name; /* "__module__" */
 
 static struct fmp_wire_writer *
 writer_of(PyObject *self)
@@ -91,6 +95,45 @@ sink_collect(PyObject *self, PyObject *buffer)
     return Py_NewRef(Py_False);
 }
 
+/* Is it a function or a class of the main module? 1, 0, or -1 with an exception set. */
+static int
+is_of_main(PyObject *obj)
+{
+    bool is_class = PyType_Check(obj) && PyType_HasFeature((PyTypeObject *)obj, Py_TPFLAGS_HEAPTYPE);
+    if (FMP_LIKELY(!is_class && !PyFunction_Check(obj))) {
+        return 0;
+    }
+    if (module_name == NULL && (module_name = PyUnicode_InternFromString("__module__")) == NULL) {
+        return -1;
+    }
+    PyObject *module = PyObject_GetAttr(obj, module_name);
+    if (module == NULL) {
+        PyErr_Clear(); /* pickle will see what to make of it */
+        return 0;
+    }
+    int rc = PyUnicode_Check(module) && PyUnicode_CompareWithASCIIString(module, "__main__") == 0;
+    Py_DECREF(module);
+    return rc;
+}
+
+/* The pickler's reducer_override: called for each object that is not of a built-in type. */
+static PyObject *
+sink_reduce(PyObject *self, PyObject *obj)
+{
+    struct fmp_wire_writer *w = writer_of(self);
+    int rc = w != NULL ? is_of_main(obj) : -1;
+    if (rc < 0) {
+        return NULL;
+    }
+    if (rc == 0 || w->definitions == NULL) {
+        return Py_NewRef(Py_NotImplemented);
+    }
+    PyObject *definitions = Py_NewRef(w->definitions);
+    PyObject *reduced = PyObject_CallMethod(definitions, "reduce_definition", "O", obj);
+    Py_DECREF(definitions);
+    return reduced;
+}
+
 static void
 sink_dealloc(PyObject *self)
 {
@@ -102,6 +145,7 @@ sink_dealloc(PyObject *self)
 static PyMethodDef sink_methods[] = {
     {"write", sink_write, METH_O, PyDoc_STR("A piece of the pickle.")},
     {"collect", sink_collect, METH_O, PyDoc_STR("An out-of-band buffer; whether it stays in band.")},
+    {"reduce", sink_reduce, METH_O, PyDoc_STR("How an object is pickled; NotImplemented: as always.")},
     {NULL, NULL, 0, NULL},
 };
 
@@ -169,12 +213,35 @@ make_pickler(struct fmp_wire_writer *w)
     return 0;
 }
 
+/* Sets the pickler's reducer_override, or takes it away: it costs a call for each object. One that somebody has given
+ * to the class stays in force. */
+static int
+set_override(struct fmp_wire_pickler *p, bool asks)
+{
+    if (asks && PyObject_HasAttrString(p->pickler, "reducer_override")) {
+        return 0;
+    }
+    PyObject *reduce = asks ? PyObject_GetAttrString(p->sink, "reduce") : NULL;
+    if (asks && reduce == NULL) {
+        return -1;
+    }
+    int rc = PyObject_SetAttrString(p->pickler, "reducer_override", reduce);
+    Py_XDECREF(reduce);
+    if (rc == 0) {
+        p->asks = asks;
+    }
+    return rc;
+}
+
 /* The writer's pickler, with the reducers of this moment; 0, or -1 with an exception set. */
 static int
 prepare_pickler(struct fmp_wire_writer *w)
 {
     struct fmp_wire_pickler *p = &w->pickle;
     if (FMP_UNLIKELY(p->pickler == NULL) && make_pickler(w) < 0) {
+        return -1;
+    }
+    if (FMP_UNLIKELY(p->asks != (w->definitions != NULL)) && set_override(p, w->definitions != NULL) < 0) {
         return -1;
     }
     PyObject *reducers = fmp_wire_reducers();

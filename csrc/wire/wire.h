@@ -19,6 +19,9 @@ struct fmp_wire_writer; /* defined in wire/encode.h */
  * a new one costs nothing. */
 struct fmp_wire_writer *fmp_wire_writer_new(void);
 void fmp_wire_writer_free(struct fmp_wire_writer *w);
+/* Until the writer is freed, how a function or class of the main module is pickled is what
+ * `definitions.reduce_definition(it)` returns: NotImplemented is by its name. */
+void fmp_wire_ask(struct fmp_wire_writer *w, PyObject *definitions);
 /* Encodes `obj`. 0, or -1 with what pickle raised. The writer is not re-entrant: a reducer that sends a message must
  * find another writer. */
 int fmp_wire_encode(struct fmp_wire_writer *w, PyObject *obj);

@@ -35,6 +35,7 @@ fmp_wire_writer_free(struct fmp_wire_writer *w)
     if (w->busy) {
         fmp_wire_reset(w);
     }
+    Py_CLEAR(w->definitions);
     if (spare == NULL) {
         spare = w;
         return;
@@ -47,6 +48,12 @@ fmp_wire_writer_free(struct fmp_wire_writer *w)
     PyMem_Free(w->segments.list);
     PyMem_Free(w->buffers.list);
     PyMem_Free(w);
+}
+
+void
+fmp_wire_ask(struct fmp_wire_writer *w, PyObject *definitions)
+{
+    Py_XSETREF(w->definitions, Py_NewRef(definitions));
 }
 
 /* Own bytes to the heap, at least twice as many as before. */

@@ -1,6 +1,7 @@
 """Functions and classes by value: what pickle refuses, what a worker's main module has not, and what stays refused."""
 
 import gc
+import operator
 import pickle
 import textwrap
 from functools import partial
@@ -90,6 +91,113 @@ def test_shared_objects_in_a_closure(pool: Any) -> None:
     assert value.value == array[1] == 20
 
 
+def call(function: Any, *args: Any, **kwargs: Any) -> Any:
+    return function(*args, **kwargs)
+
+
+def same(obj: Any) -> Any:
+    return obj
+
+
+def make_class() -> Any:
+    class Local:
+        factor = 1
+
+        def __init__(self, number: int = 7) -> None:
+            self.number = number
+
+        def get(self) -> int:
+            return self.number * self.factor
+
+    return Local
+
+
+def test_arguments_of_every_call_of_a_pool(pool: Any) -> None:
+    thing = make_class()(5)
+    assert pool.apply(call, (closure(10), 1)) == 11
+    assert pool.apply(call, (lambda x, y: x - y,), {"x": 3, "y": 1}) == 2
+    assert pool.map(call, [lambda: 1, thing.get]) == [1, 5]
+    assert pool.starmap(call, [(closure(1), 1), (lambda x: -x, 4)]) == [2, -4]
+    assert list(pool.imap(call, [thing.get, lambda: 2])) == [5, 2]
+    assert sorted(pool.imap_unordered(call, [thing.get, lambda: 2, lambda: 3], 2)) == [2, 3, 5]
+    assert pool.apply_async(call, (partial(closure(5), 6),)).get(30) == 11
+
+
+def test_arguments_of_every_call_of_an_executor(executor: Any) -> None:
+    assert executor.submit(call, closure(2), 3).result(30) == 5
+    assert executor.submit(call, make_class()(4).get).result(30) == 4
+    assert list(executor.map(call, [closure(1), lambda x: x], [5, 6], chunksize=2)) == [6, 6]
+
+
+def test_arguments_and_results_share_what_they_share(pool: Any) -> None:
+    add, data = closure(1), [3]
+    first, second, one, other = pool.apply(same, ((add, add, data, data),))
+    assert first is second
+    assert one is other
+    assert first(1) == 2
+
+
+def test_results(pool: Any, executor: Any) -> None:
+    assert pool.apply(closure, (5,))(1) == 6
+    assert [get() for get in pool.map(lambda x: lambda: x, range(3))] == [0, 1, 2]
+    assert executor.submit(closure, 7).result(30)(1) == 8
+    assert pool.apply(make_class)(3).get() == 3
+
+
+def test_a_class_that_comes_back_is_itself_and_unchanged(pool: Any) -> None:
+    cls = make_class()
+    task = pool.apply_async(call, (lambda thing: thing, cls(2)))
+    assert type(task.get(30)) is cls
+    cls.factor = 10
+    assert pool.apply(call, (cls(2).get,)) == 20
+
+    def change(thing: Any) -> Any:
+        type(thing).factor = 0
+        return thing
+
+    back = pool.apply(change, (cls(3),))
+    assert type(back) is cls
+    assert back.get() == 30  # what a worker does to its class stays there
+
+
+def test_large_arrays_beside_a_function_are_not_copied_into_the_pickle(pool: Any) -> None:
+    import numpy
+
+    array = numpy.arange(100_000.0)
+    function, back = pool.apply(same, ((lambda: 3, array),))
+    assert function() == 3
+    assert (back == array).all()
+    assert back.flags.writeable
+
+
+def test_exceptions_of_a_local_class(pool: Any, executor: Any) -> None:
+    class LocalError(Exception):
+        pass
+
+    def fail() -> None:
+        raise LocalError("here", 5)
+
+    with pytest.raises(LocalError) as caught:
+        pool.apply(fail)
+    assert caught.value.args == ("here", 5)
+    with pytest.raises(LocalError):
+        executor.submit(fail).result(30)
+
+
+def test_shared_objects_beside_a_function(pool: Any) -> None:
+    lock, value = fastmp.Lock(), fastmp.Value("i", 0)
+
+    def count(lock: Any, value: Any, step: Any) -> Any:
+        with lock:
+            value.value = step(value.value)
+        return lock
+
+    back = pool.apply(count, (lock, value, lambda x: x + 3))
+    assert value.value == 3
+    with back:
+        assert not lock.acquire(block=False)
+
+
 def test_many_leave_nothing(pool: Any) -> None:
     pool.apply(lambda: 0)
     gc.collect()
@@ -111,6 +219,29 @@ def test_what_cannot_be_sent_at_all(pool: Any, executor: Any) -> None:
     assert pool.apply(closure(1), (1,)) == 2
 
 
+def test_arguments_that_cannot_be_sent_at_all(pool: Any, executor: Any) -> None:
+    """Pickle's error; nothing else is lost."""
+    import threading
+
+    with open(__file__) as file:
+        for bad, error in ((threading.Lock(), "lock"), (file, "TextIOWrapper"), ((x for x in "a"), "generator")):
+            for send in (
+                lambda bad: pool.apply(same, (bad,)),
+                lambda bad: pool.map(same, [1, bad]),
+                lambda bad: list(pool.imap(same, [bad])),
+                lambda bad: executor.submit(same, bad).result(30),
+            ):
+                with pytest.raises(TypeError, match=f"cannot pickle .*{error}"):
+                    send(bad)
+    lock = threading.Lock()
+    with pytest.raises(REFUSED, match=r"(?i)can't (pickle|get)") as caught:
+        pool.apply(same, (lambda: lock,))
+    assert "cannot pickle '_thread.lock' object" in caught.value.__notes__[0]
+    with pytest.raises(fastmp.pool.MaybeEncodingError, match="lock"):
+        pool.apply(threading.Lock)
+    assert pool.apply(same, (1,)) == executor.submit(same, 1).result(30) == 1
+
+
 def test_installed_it_is_refused_as_in_the_standard_library(servers: None, pool: Any, executor: Any) -> None:
     with fastmp.installed():
         for call in (
@@ -118,6 +249,9 @@ def test_installed_it_is_refused_as_in_the_standard_library(servers: None, pool:
             lambda: pool.map(closure(1), [1]),
             lambda: list(pool.imap(closure(1), [1])),
             lambda: executor.submit(closure(1), 1).result(30),
+            lambda: pool.apply(same, (closure(1),)),
+            lambda: pool.map(same, [closure(1)]),
+            lambda: executor.submit(same, closure(1)).result(30),
         ):
             with pytest.raises(REFUSED):
                 call()
@@ -125,6 +259,19 @@ def test_installed_it_is_refused_as_in_the_standard_library(servers: None, pool:
             process = fastmp.get_context(method).Process(target=closure(1), args=(1,))
             with pytest.raises(REFUSED):
                 process.start()
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_arguments_of_a_process_and_of_an_initializer(method: str, servers: None) -> None:
+    ctx = fastmp.get_context(method)
+    queue, thing = ctx.SimpleQueue(), make_class()(6)
+    process = ctx.Process(target=operator.call, args=(lambda x: queue.put(x.get()), thing))
+    process.start()
+    assert queue.get() == 6
+    process.join(30)
+    with ctx.Pool(1, initializer=operator.call, initargs=(lambda: queue.put(thing.get() + 1),)) as pool:
+        assert queue.get() == 7
+        assert pool.apply(lambda x: lambda y: x + y, (1,))(2) == 3
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
@@ -164,11 +311,36 @@ def new(x):
     calls += 10
     return helper(x), calls
 class Thing:
+    class Part:
+        def double(self):
+            return helper(0.5)
     def __init__(self, number):
         self.number = number
     def double(self):
         return helper(self.number)
 '''
+
+def call(function, *args):
+    return function(*args)
+
+def double(thing):
+    return thing.double()
+
+def check_arguments(pool, executor):
+    thing = Thing(1)
+    assert pool.map(double, [thing, Thing.Part(), Thing(2)], 2) == [2, 1, 4]
+    assert pool.apply(call, (Thing.double, thing)) == pool.apply(call, (helper, 1)) == 2
+    assert pool.starmap(call, [(helper, 3), (thing.double,)]) == [6, 2]
+    assert list(pool.imap(double, [thing, thing], 2)) == list(executor.map(double, [thing] * 2, chunksize=2)) == [2, 2]
+    assert type(pool.apply(call, (Thing, 5))) is Thing
+    back = pool.apply(list, ([thing, thing, Thing],))
+    assert back[0] is back[1] and type(back[0]) is back[2] is Thing
+    Thing.double = lambda self: -self.number
+    assert pool.map(double, [thing] * 2) == [-1, -1]  # the class is another now
+    old = Thing
+    exec("class Thing: double = lambda self: 'new'", globals())
+    assert pool.apply(double, (Thing(),)) == executor.submit(double, Thing()).result() == "new"
+    assert pool.apply(list, ([Thing()],))[0].double() == "new"
 
 if __name__ == "__main__":
     ctx = fastmp.get_context(sys.argv[1])
@@ -189,6 +361,10 @@ if __name__ == "__main__":
         assert executor.submit(old, 0).result() == 1
         exec("def newer(x): return old(x) + 1000", globals())
         assert list(executor.map(newer, range(2))) == [1002, 1003]
+    with ctx.Pool(1) as pool, fastmp.ProcessPoolExecutor(1, mp_context=ctx) as executor:
+        assert executor.submit(pow, 2, 2).result() == 4  # its workers are there
+        exec(LATE, globals())
+        check_arguments(pool, executor)
     print("done")
 """
 

@@ -24,7 +24,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from ... import _core
-from ..._by_value import Sender
+from ..._by_value import Results, Sender
 from ..._helper import start_helper
 from ..._native import NativeJob, prepare
 from ..._template import Template, is_forked
@@ -113,6 +113,7 @@ def _work(
             with suppress(Exception):  # it does not pickle: then it is in the log only
                 crew.report(place, _wrap_error(error))
             raise SystemExit(1) from None
+    crew.by_value = Results()
     try:
         crew.work(place, max_tasks or 0, _wrap_error, _wrap_unpicklable, parent_sentinel())
     except KeyboardInterrupt:
