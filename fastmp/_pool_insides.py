@@ -3,7 +3,8 @@
 Called by: `fastmp.pool`. Two ways are known, and both are kept:
 
 - a subclass that replaces a private method, such as `_setup_queues` for queues that pickle in a way of their own
-  (joblib's): it gets the standard library's engine, over fastmp's processes, pipes and locks;
+  (joblib's), or `_repopulate_pool` for workers of its own: it gets the standard library's engine, over fastmp's
+  processes, pipes and locks;
 - a function that makes its own result object and puts a series of tasks for it into `_taskqueue`.
 """
 
@@ -14,13 +15,15 @@ from multiprocessing import pool as _pool
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from ._queue_insides import StandardSimpleQueue
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from . import _core
     from .pool import Pool
 
-__all__ = ["Cache", "TaskQueue", "changes_insides"]
+__all__ = ["Cache", "StandardPool", "TaskQueue", "changes_insides"]
 
 _standard: Any = _pool.Pool
 _METHODS = (FunctionType, staticmethod, classmethod)
@@ -37,6 +40,14 @@ _Outcome = tuple[bool, Any]
 def changes_insides(cls: type) -> bool:
     """Return whether a class replaces a private method of the standard Pool."""
     return any(name in INSIDES and isinstance(value, _METHODS) for name, value in vars(cls).items())
+
+
+class StandardPool(_standard):  # type: ignore[misc]
+    """The standard library's engine, on queues whose ends are connections: a subclass may close and use them."""
+
+    def _setup_queues(self) -> None:
+        self._inqueue, self._outqueue = (StandardSimpleQueue(ctx=self._ctx) for _ in range(2))
+        self._quick_put, self._quick_get = self._inqueue._writer.send, self._outqueue._reader.recv  # type: ignore[attr-defined]
 
 
 class Cache(dict[int, Any]):

@@ -30,7 +30,7 @@ from ._by_value import Results, Sender
 from ._errors import WorkerDied
 from ._helper import start_helper
 from ._native import Call, prepare
-from ._pool_insides import Cache, TaskQueue, changes_insides
+from ._pool_insides import Cache, StandardPool, TaskQueue, changes_insides
 from ._template import Template, is_forked
 from ._workers import (
     CarriesText,
@@ -651,7 +651,7 @@ class Pool:
         places.clear()
 
 
-class _StandardPool(_pool.Pool, Pool):  # type: ignore[misc]  # the second is there for isinstance() only
+class _StandardPool(StandardPool, Pool):  # the second is there for isinstance() only
     """A pool with the standard library's engine, for subclasses that replace parts of it."""
 
     _cache: Any = None  # not the properties: its instances have their own

@@ -9,6 +9,7 @@ import time
 from contextlib import nullcontext
 
 import pytest
+from support import targets
 
 import fastmp
 import fastmp.pool
@@ -226,6 +227,25 @@ def test_pool_with_queues_of_its_own(kind):
         assert list(pool.imap(abs, range(5), chunksize=2)) == list(range(5))
         with pytest.raises(ZeroDivisionError):
             pool.apply(divmod, (1, 0))
+        pool.close()
+        pool.join()
+
+
+class PoolWithWorkers(fastmp.pool.Pool):
+    """Starts its workers itself, on the queues that the standard pool makes."""
+
+    def _repopulate_pool(self):
+        while len(self._pool) < self._processes:
+            worker = self._ctx.Process(target=targets.serve, args=(self._inqueue, self._outqueue), daemon=False)
+            worker.start()
+            self._pool.append(worker)
+
+
+def test_pool_with_workers_of_its_own(ctx):
+    with PoolWithWorkers(2, context=ctx) as pool:
+        assert pool.apply(abs, (-1,)) == ("own", 1)
+        results = [pool.apply_async(divmod, (n, 3)) for n in range(20)]
+        assert [result.get(30) for result in results] == [("own", divmod(n, 3)) for n in range(20)]
         pool.close()
         pool.join()
 
