@@ -247,14 +247,17 @@ class ByValue:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._reduced is not None:
             return self._reduced  # type: ignore[no-any-return]
+        refused: BaseException | None = None
         try:
             data, buffers, is_alone = self._dump()
         except _REFUSALS as second:
-            if self._error is None:
+            refused = self._error
+            if refused is None:
                 raise
-            if str(second) != str(self._error):
-                self._error.add_note(f"nor does it go by value: {type(second).__name__}: {second}")
-            raise self._error from None
+            if str(second) != str(refused):
+                refused.add_note(f"nor does it go by value: {type(second).__name__}: {second}")
+        if refused is not None:
+            raise refused  # not in the handler: it keeps the context it came with
         if self._is_message:
             return _arrive_as_message, (data, *buffers)
         if not is_alone or not _is_definition(self._obj):
