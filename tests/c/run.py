@@ -76,7 +76,9 @@ def run_once(program: Path, sanitize: str | None) -> tuple[int, int, bool]:
         done = subprocess.run(
             command, env=environment, timeout=PROGRAM_SECONDS, capture_output=True, text=True, check=False
         )
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired as over:
+        for output in (over.stdout, over.stderr):  # bytes, as far as it came
+            print((output or b"").decode(errors="replace"), end="")
         print(f"FAIL {program.name}: over {PROGRAM_SECONDS} s")
         return 0, 1, False
     print(done.stdout + done.stderr, end="", flush=True)
