@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from multiprocessing import queues as _standard
-from multiprocessing.connection import Pipe
 from types import FunctionType
 from typing import Any
+
+from .connection import standard_pipe
 
 #: What only the standard library's queues have.
 INSIDES = frozenset({"_rlock", "_wlock", "_sem", "_notempty", "_buffer", "_send_bytes", "_recv_bytes"})
@@ -59,4 +60,4 @@ class StandardSimpleQueue(_standard.SimpleQueue):  # type: ignore[type-arg]
 def _renew_pipe(queue: Any) -> None:
     queue._reader.close()
     queue._writer.close()
-    queue._reader, queue._writer = Pipe(duplex=False)
+    queue._reader, queue._writer = standard_pipe(duplex=False)

@@ -26,6 +26,7 @@ __all__ = ["Client", "Connection", "Listener", "Pipe", "answer_challenge", "deli
 RECHECK_SECONDS = 0.5
 
 _standard_wait = _standard.wait
+standard_pipe = _standard.Pipe  # on descriptors
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parent.parent.parent / "fastmp"
 
 # From the bottom up. Imports inside functions, as the contexts' factories have, are free.
 LAYERS = {
-    "facts and tools": {"_core", "_cpus", "_errors", "_helper", "_installed", "_layout", "_timeouts", "heap"},
+    "facts and tools": {"_core", "_cpus", "_errors", "_helper", "_installed", "_late", "_layout", "_timeouts", "heap"},
     "the standard library's, under our names": {
         "dummy",
         "dummy.connection",
@@ -50,7 +50,7 @@ LAYERS = {
     "the package, and the ways in": {"", "__main__", "_site", "_site.sitecustomize"},  # "" is fastmp itself
 }
 LEVEL = {name: number for number, names in enumerate(LAYERS.values()) for name in names}
-MAY_CHANGE_OTHERS = {"_install"}
+MAY_CHANGE_OTHERS = {"_install", "_late"}
 
 
 def modules():

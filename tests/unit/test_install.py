@@ -206,7 +206,7 @@ def test_a_failed_install_changes_nothing(monkeypatch):
     def fail():
         raise OSError("no more")
 
-    monkeypatch.setattr(_install, "_replace_copies", fail)
+    monkeypatch.setattr(_install, "_complete_loaded", fail)
     with pytest.raises(OSError, match="no more"):
         fastmp.install()
     assert multiprocessing.queues.Queue is standard
