@@ -72,7 +72,7 @@ def build(run: Run, folder: Path) -> None:
     defines = [f"-D{define}" for define in run.defines.split()]
     subprocess.run(["spin", "-a", *defines, HERE / f"{run.model}.pml"], cwd=folder, check=True, capture_output=True)
     kind = "-DNP" if run.cycles else "-DSAFETY"
-    effort = "-O0" if run.is_broken else "-O2"  # an error is found long before the compiler's work pays
+    effort = "-O2" if run.large else "-O0"
     options = [effort, "-w", kind, "-DVECTORSZ=2048", f"-DMEMLIM={MEGABYTES}"]
     subprocess.run(["gcc", *options, "-o", "pan", "pan.c"], cwd=folder, check=True, capture_output=True)
 
