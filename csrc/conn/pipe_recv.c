@@ -22,26 +22,30 @@ at_hang_up(struct fmp_ring *ring)
     return -EINTR;
 }
 
-/* Sleeps in poll(2) for one slice; with a deadline of 0 it only asks about the end of file. */
+/* Sleeps in poll(2) for one slice, a longer one if the last was over before anything came; with a deadline of 0 it only
+ * asks about the end of file. */
 static int
 sleep_step(struct fmp_pipe_end *end, uint64_t deadline_ns)
 {
     struct fmp_ring *ring = fmp_pipe_ring(end->in);
     struct fmp_bell bell = fmp_pipe_bell(end, end->in);
     bool may_sleep = deadline_ns != 0;
+    uint64_t slice_ns = end->recv_spin.idle ? FMP_IDLE_RECHECK_NS : FMP_RECHECK_NS;
+    end->recv_spin.idle = false;
     if (bell.fd < 0) {
         return -EBADF;
     }
     if (may_sleep && fmp_bell_hush(&bell, fmp_ring_may_pop, ring)) {
         return 0;
     }
-    uint64_t slice_end = may_sleep ? sys_slice_end_ns(deadline_ns, FMP_RECHECK_NS) : 0;
+    uint64_t slice_end = may_sleep ? sys_slice_end_ns(deadline_ns, slice_ns) : 0;
     struct pollfd p = {.fd = bell.fd, .events = may_sleep ? POLLIN : 0};
     int n = sys_poll_until(&p, 1, slice_end);
     if (fmp_ring_may_pop(ring)) {
         return 0;
     }
     if (n == 0) {
+        end->recv_spin.idle = may_sleep;
         return slice_end == deadline_ns ? -ETIMEDOUT : -EINTR;
     }
     if (n < 0 || (p.revents & POLLNVAL) != 0) {
@@ -63,7 +67,8 @@ listen_step(void *ctx, uint64_t deadline_ns)
     if (!end->is_decided && fmp_load_acquire(end->mode) == FMP_PIPE_IS_STANDARD) { /* P5 */
         return FMP_PIPE_STANDARD;
     }
-    if (deadline_ns != 0 && fmp_spin_until(fmp_ring_may_pop, fmp_pipe_ring(end->in), &end->recv_spin)) {
+    bool spins = deadline_ns != 0 && !end->recv_spin.idle;
+    if (spins && fmp_spin_until(fmp_ring_may_pop, fmp_pipe_ring(end->in), &end->recv_spin)) {
         return 0;
     }
     return sleep_step(end, deadline_ns);

@@ -83,22 +83,22 @@ leave(struct fmp_ec_shm *ec, uint64_t registered)
 int
 fmp_ec_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t deadline_ns, struct fmp_spin *spin)
 {
-    uint8_t idle = spin->idle;
-    spin->idle = 0;
+    bool idle = spin->idle;
+    spin->idle = false;
     if (ready(ctx)) {
         return 0;
     }
     if (deadline_ns == 0) {
         return -ETIMEDOUT;
     }
-    if (idle == 0 && fmp_spin_until(ready, ctx, spin)) {
+    if (!idle && fmp_spin_until(ready, ctx, spin)) {
         return 0;
     }
     uint64_t now = sys_now_ns();
     if (now >= deadline_ns) {
         return -ETIMEDOUT;
     }
-    uint64_t period_end = now + (FMP_RECHECK_NS << idle);
+    uint64_t period_end = now + (idle ? FMP_IDLE_RECHECK_NS : FMP_RECHECK_NS);
     uint64_t slice_end = period_end < deadline_ns ? period_end : deadline_ns;
     /* E2: registered before the last look at the condition. Pairs with E1 in fmp_ec_notify. */
     uint64_t registered = fmp_fetch_add_seq_cst(&ec->word, 1);
@@ -117,9 +117,7 @@ fmp_ec_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t d
     if (rc == -ETIMEDOUT && slice_end == deadline_ns) {
         return -ETIMEDOUT;
     }
-    if (rc == -ETIMEDOUT) {
-        spin->idle = idle < FMP_IDLE_MAX ? idle + 1 : FMP_IDLE_MAX;
-    }
+    spin->idle = rc == -ETIMEDOUT;
     return -EINTR;
 }
 

@@ -7,8 +7,8 @@
  * tests/model/eventcount.pml:
  * - count is the number registered in generation gen, never too low; what killed waiters leave behind is healed by the
  * next notifier;
- * - no sleep is longer than the re-check period (FMP_RECHECK_NS, up to 8 times that for who has slept whole periods),
- * so a wake-up lost to a killed process is only late. The system's wait and wake can be replaced (fmp_ec_os) so that a
+ * - no sleep is longer than the re-check period (FMP_RECHECK_NS, or FMP_IDLE_RECHECK_NS for who has slept a whole
+ * period), so a wake-up lost to a killed process is only late. The system's wait and wake can be replaced (fmp_ec_os) so that a
  * test can fake them.
  */
 #ifndef FMP_SYNC_EVENTCOUNT_H
@@ -16,13 +16,13 @@
 
 #include "base/atomic.h"
 
-/* The longest sleep without a look at the condition: 8 looks a second cost a waiting process about 0.04 ms of CPU a
- * second. */
+/* The longest sleep without a look at the condition. */
 #define FMP_RECHECK_NS (128 * FMP_NS_PER_MS)
 
-/* A waiter that has slept for a whole period sleeps twice as long, up to 8 times: 1 look a second. Whoever is woken
- * begins anew, so this delays only a wake-up that was lost to a killed process. */
-#define FMP_IDLE_MAX 3
+/* The same for a waiter that has slept for a whole period: a look is a timer and a switch of processes, 30 us of CPU,
+ * so that 1 look a second is not felt and 8 are. Whoever is woken begins anew, so this delays only a wake-up that was
+ * lost to a killed process. */
+#define FMP_IDLE_RECHECK_NS (8 * FMP_RECHECK_NS)
 
 struct fmp_ec_shm {
     _Atomic uint64_t word;
@@ -31,7 +31,7 @@ struct fmp_ec_shm {
 /* A waiter's own, adaptive spin budget; zeroed memory is a fine start. One per place that waits, in private memory. */
 struct fmp_spin {
     uint16_t failures; /* waits in a row in which spinning was in vain */
-    uint8_t idle;      /* whole periods slept in a row, up to FMP_IDLE_MAX: then no spinning, and a longer sleep */
+    bool idle;         /* the last sleep took the whole period: then no spinning, and a longer sleep */
 };
 
 struct fmp_ec_os {

@@ -109,7 +109,7 @@ test_one_sleep_per_call(void)
     CHECK_EQ(waits, 1);
     CHECK_EQ(registered(s), 0);
     fake_wait_result = -EINTR;
-    longest_ns = 2 * FMP_RECHECK_NS;
+    longest_ns = FMP_IDLE_RECHECK_NS;
     CHECK_EQ(fmp_ec_await(&s->ec, is_true, s, FMP_NEVER, &spin), -EINTR);
     CHECK_EQ(waits, 2);
     CHECK_EQ(registered(s), 0);
@@ -119,15 +119,15 @@ test_one_sleep_per_call(void)
 }
 
 static void
-test_who_sleeps_for_whole_periods_sleeps_longer(void)
+test_who_sleeps_for_a_whole_period_sleeps_longer(void)
 {
     struct shared *s = open_faked(-ETIMEDOUT, 0);
     struct fmp_spin spin = {0};
-    longest_ns = FMP_RECHECK_NS << FMP_IDLE_MAX;
+    longest_ns = FMP_IDLE_RECHECK_NS;
     for (int i = 0; i < 10; i++) {
         uint64_t before_ns = sys_now_ns();
         CHECK_EQ(fmp_ec_await(&s->ec, is_true, s, FMP_NEVER, &spin), -EINTR);
-        CHECK(slept_until_ns >= before_ns + (FMP_RECHECK_NS << (i < FMP_IDLE_MAX ? i : FMP_IDLE_MAX)));
+        CHECK(slept_until_ns >= before_ns + (i == 0 ? FMP_RECHECK_NS : FMP_IDLE_RECHECK_NS));
     }
     CHECK_EQ(spin.failures, 1);
     fake_wait_result = 0;
@@ -385,7 +385,7 @@ main(int argc, char **argv)
     RUN(test_a_true_condition_costs_nothing);
     RUN(test_a_deadline_of_zero_looks_once);
     RUN(test_one_sleep_per_call);
-    RUN(test_who_sleeps_for_whole_periods_sleeps_longer);
+    RUN(test_who_sleeps_for_a_whole_period_sleeps_longer);
     RUN(test_the_deadline_ends_it);
     RUN(test_nobody_waits_nobody_is_woken);
     RUN(test_a_sleeper_stays_counted);

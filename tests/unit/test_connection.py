@@ -5,6 +5,7 @@ import multiprocessing.connection
 import multiprocessing.resource_sharer
 import os
 import pickle
+import resource
 import struct
 import threading
 import time
@@ -287,6 +288,13 @@ def test_poll_sees_what_comes_meanwhile(ends: Ends) -> None:
     assert ends[1].poll(20)
     timer.join()
     assert ends[1].recv() == "late"
+
+
+def test_who_waits_for_long_seldom_looks(ends: Ends) -> None:
+    """After 0.128 s, and then once a second."""
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+    assert ends[1].poll(1.1) is False
+    assert resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before <= 5  # and 9, if every sleep were the first
 
 
 # ---- closing ----
