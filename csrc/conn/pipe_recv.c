@@ -22,8 +22,8 @@ at_hang_up(struct fmp_ring *ring)
     return -EINTR;
 }
 
-/* Sleeps in poll(2) for one slice, a longer one if the last was over before anything came; with a deadline of 0 it only
- * asks about the end of file. */
+/* Sleeps in poll(2) for one slice, a longer one if the last whole one was over before anything came; with a deadline of
+ * 0 it only asks about the end of file. */
 static int
 sleep_step(struct fmp_pipe_end *end, uint64_t deadline_ns)
 {
@@ -45,7 +45,7 @@ sleep_step(struct fmp_pipe_end *end, uint64_t deadline_ns)
         return 0;
     }
     if (n == 0) {
-        end->recv_spin.idle = may_sleep;
+        end->recv_spin.idle = may_sleep && slice_end != deadline_ns;
         return slice_end == deadline_ns ? -ETIMEDOUT : -EINTR;
     }
     if (n < 0 || (p.revents & POLLNVAL) != 0) {

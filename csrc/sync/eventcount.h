@@ -8,8 +8,8 @@
  * - count is the number registered in generation gen, never too low; what killed waiters leave behind is healed by the
  * next notifier;
  * - no sleep is longer than the re-check period (FMP_RECHECK_NS, or FMP_IDLE_RECHECK_NS for who has slept a whole
- * period), so a wake-up lost to a killed process is only late. The system's wait and wake can be replaced (fmp_ec_os) so that a
- * test can fake them.
+ * period), so a wake-up lost to a killed process is only late. The system's wait and wake can be replaced (fmp_ec_os)
+ * so that a test can fake them.
  */
 #ifndef FMP_SYNC_EVENTCOUNT_H
 #define FMP_SYNC_EVENTCOUNT_H
