@@ -44,6 +44,7 @@ MIRRORS = {
     "multiprocessing.connection": ("Connection", "Pipe", "wait"),
     "multiprocessing.synchronize": ("Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"),
     "multiprocessing.sharedctypes": ("Array", "RawArray", "RawValue", "Value", "copy", "synchronized"),
+    "multiprocessing.resource_sharer": ("DupFd",),
     "multiprocessing.spawn": ("get_start_method", "set_start_method"),  # a child prepared by standard code has ours
     "concurrent.futures.process": ("ProcessPoolExecutor",),
 }
@@ -342,6 +343,7 @@ def _replace_contexts() -> None:
         process = getattr(ours, f"{method}Process")
         _replace(getattr(standard, f"{method}Context"), "Process", process)
         _replace(getattr(standard, f"{method}Process"), "_Popen", vars(process)["_Popen"])
+    _replace(standard.BaseContext, "Pipe", ours.pipe)
     for method, context in ours._contexts.items():
         _replace(standard._concrete_contexts, method, context)
     for name in CONTEXTS:

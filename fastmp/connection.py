@@ -15,7 +15,7 @@ from multiprocessing import reduction as _reduction
 from multiprocessing.connection import Client, answer_challenge, deliver_challenge
 from typing import Any
 
-from . import _core
+from . import _core, _handed_on
 from ._timeouts import countable
 from .reduction import ForkingPickler, detach
 
@@ -26,7 +26,6 @@ __all__ = ["Client", "Connection", "Listener", "Pipe", "answer_challenge", "deli
 RECHECK_SECONDS = 0.5
 
 _standard_wait = _standard.wait
-standard_pipe = _standard.Pipe  # on descriptors
 
 
 def __getattr__(name: str) -> Any:
@@ -42,6 +41,19 @@ class Connection(_core.PipeEnd, _standard.Connection):
 
     _loads = staticmethod(ForkingPickler.loads)
 
+    def __init__(self, handle: int, readable: bool = True, writable: bool = True) -> None:
+        super().__init__(handle, readable, writable)
+        arrived = _handed_on.claim(self)
+        if arrived is not None:
+            self._take_over(arrived)
+
+    def fileno(self) -> int:
+        """Return the descriptor, which is readable while recv() would not wait."""
+        fd = super().fileno()
+        if self._is_ring():
+            _handed_on.remember(self, fd)
+        return fd
+
     @staticmethod
     def _dumps(obj: object) -> bytes:
         """The message that `send_bytes` would have carried instead of `send(obj)`."""
@@ -55,6 +67,13 @@ class Listener(_standard.Listener):
 def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
     """Two connected ends. If not `duplex`, the first can only receive and the second only send."""
     first, second = Connection._pair(duplex)
+    return first, second
+
+
+def standard_pipe(duplex: bool = True) -> tuple[Connection, Connection]:
+    """`Pipe` on descriptors, with the standard library's protocol."""
+    first, second = Pipe(duplex)
+    first.fileno(), second.fileno()  # asked for before the first message
     return first, second
 
 
@@ -75,7 +94,8 @@ def _reduce(connection: Connection) -> tuple[Any, ...]:
     """
     if connection._is_ring():
         handle: Any = connection._handle
-        return _rebuild_end, (*connection._travel(), _reduction.DupFd(handle))
+        with _handed_on.alone:
+            return _rebuild_end, (*connection._travel(), _reduction.DupFd(handle))
     handle = connection.fileno()
     return _rebuild, (_reduction.DupFd(handle), connection.readable, connection.writable)
 

@@ -50,6 +50,27 @@ __all__ = [
 ]
 
 
+def starts_otherwise(context: Any) -> bool:
+    """Return whether a context has a start method of another library's, which may hand on the descriptors of pipes.
+
+    Its pipes carry their messages through these then: it knows nothing of rings.
+    """
+    if isinstance(context, _standard.DefaultContext):
+        context = context._actual_context or context._default_context  # type: ignore[attr-defined]
+    return getattr(context, "_name", "fork") not in _contexts
+
+
+def pipe(context: Any, duplex: bool = True) -> Any:
+    """Return two connected connections: `Pipe` of the standard BaseContext, where fastmp is installed."""
+    if starts_otherwise(context):
+        from .connection import standard_pipe
+
+        return standard_pipe(duplex)
+    from multiprocessing.connection import Pipe
+
+    return Pipe(duplex)
+
+
 class BaseContext(_standard.BaseContext):
     """The factories. What is not here (logging, `cpu_count`, `Manager`, …) is the standard library's."""
 
@@ -79,9 +100,9 @@ class BaseContext(_standard.BaseContext):
 
     def Pipe(self, duplex: bool = True) -> tuple[connection.Connection, connection.Connection]:
         """Return two connected connections."""
-        from .connection import Pipe
+        from .connection import Pipe, standard_pipe
 
-        return Pipe(duplex)
+        return standard_pipe(duplex) if starts_otherwise(self) else Pipe(duplex)
 
     def Lock(self) -> synchronize.Lock:
         """Return a non-recursive lock."""

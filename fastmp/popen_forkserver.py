@@ -15,6 +15,7 @@ from multiprocessing import util as _util
 from typing import TYPE_CHECKING, Any
 
 from . import _core, forkserver, popen_fork, spawn
+from ._handed_on import HandsOn
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -30,7 +31,7 @@ def __getattr__(name: str) -> Any:
     return getattr(standard, name)
 
 
-class Popen(popen_fork.Popen, standard.Popen):  # type: ignore[misc]
+class Popen(HandsOn, popen_fork.Popen, standard.Popen):  # type: ignore[misc]
     """One child of the server."""
 
     method = "forkserver"

@@ -12,13 +12,14 @@ from multiprocessing import reduction as _reduction
 from multiprocessing.reduction import (
     HAVE_SEND_HANDLE,
     AbstractReducer,
-    DupFd,
     recv_handle,
     recvfds,
     send_handle,
     sendfds,
 )
 from typing import Any
+
+from ._handed_on import ring_fd
 
 __all__ = [
     "HAVE_SEND_HANDLE",
@@ -56,6 +57,15 @@ def detach(descriptor: Any) -> int:
     fd: int = descriptor.detach()
     os.set_inheritable(fd, False)
     return fd
+
+
+def DupFd(fd: int) -> Any:
+    """Return a wrapper of a descriptor: pickled to another process, its `detach()` returns a copy there.
+
+    That of a pipe over rings takes its rings along, to the `Connection` that is made on the copy.
+    """
+    ring = ring_fd(fd)
+    return _reduction.DupFd(fd) if ring is None else ring
 
 
 def register(type: type, reduce: Any) -> None:

@@ -306,6 +306,25 @@ connection_arrive(PyObject *cls, PyObject *args)
     return self;
 }
 
+PyDoc_STRVAR(take_over_doc,
+             "_take_over(other)\n--\n\nBecomes the end that `other` is, which is closed then without its descriptor.");
+static PyObject *
+connection_take_over(PyObject *self, PyObject *other)
+{
+    struct fmp_connection *to = of(self), *from;
+    if (!PyObject_TypeCheck(other, pipe_end_type) || is_ours(to) || !is_ours(of(other))) {
+        PyErr_SetString(PyExc_ValueError, "not an end of a pipe over rings");
+        return NULL;
+    }
+    from = of(other);
+    to->end = from->end;
+    to->readable = to->readable && to->end.in != NULL;
+    to->writable = to->writable && to->end.out != NULL;
+    from->end.pipe = NULL;
+    fmp_store_relaxed(&from->end.fd, -1); /* relaxed: changed under the GIL only */
+    Py_RETURN_NONE;
+}
+
 /* ---- what the standard library's code reads and writes ---- */
 
 static PyObject *
@@ -398,6 +417,7 @@ static PyMethodDef connection_methods[] = {
     {"_close", connection_close, METH_NOARGS, close_doc},
     {"_travel", connection_travel, METH_NOARGS, travel_doc},
     {"_arrive", connection_arrive, METH_VARARGS | METH_CLASS, arrive_doc},
+    {"_take_over", connection_take_over, METH_O, take_over_doc},
     {"_pair", connection_pair, METH_O | METH_CLASS, pair_doc},
     {NULL, NULL, 0, NULL},
 };

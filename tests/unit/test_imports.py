@@ -9,7 +9,18 @@ PACKAGE = Path(__file__).resolve().parent.parent.parent / "fastmp"
 
 # From the bottom up. Imports inside functions, as the contexts' factories have, are free.
 LAYERS = {
-    "facts and tools": {"_core", "_cpus", "_errors", "_helper", "_installed", "_late", "_layout", "_timeouts", "heap"},
+    "facts and tools": {
+        "_core",
+        "_cpus",
+        "_errors",
+        "_handed_on",
+        "_helper",
+        "_installed",
+        "_late",
+        "_layout",
+        "_timeouts",
+        "heap",
+    },
     "the standard library's, under our names": {
         "dummy",
         "dummy.connection",
