@@ -281,9 +281,8 @@ fmp_message_send(struct fmp_channel *ch, uint32_t tag, const void *head, struct 
 
 /* Is there room in the block for what the record says that it holds? */
 static bool
-is_whole(const struct fmp_channel *ch, fmp_off block, const struct in_block *in_block)
+is_whole(uint64_t usable, const struct in_block *in_block)
 {
-    uint64_t usable = fmp_heap_usable(ch->space->heap, block);
     return in_block->bytes <= usable &&
            (in_block->parcels == 0 || (table_at(in_block->bytes) <= usable &&
                                        in_block->parcels <= (usable - table_at(in_block->bytes)) / sizeof(fmp_off)));
@@ -330,11 +329,12 @@ receive_block(struct fmp_channel *ch, struct fmp_message *m, const struct fmp_ri
         return -EBADMSG;
     }
     memcpy(&in_block, record->data + ch->head_bytes, sizeof in_block);
-    if (fmp_heap_receive(ch->space->heap, block, ch->ring_off, t->position) != 0) {
+    uint64_t usable;
+    if (fmp_heap_receive_usable(ch->space->heap, block, ch->ring_off, t->position, &usable) != 0) {
         return -EBADMSG;
     }
     FMP_FAULT("message:block-received");
-    if (!is_whole(ch, block, &in_block) ||
+    if (!is_whole(usable, &in_block) ||
         receive_parcels(ch, table_of(ch->space, block, in_block.bytes), in_block.parcels, t->position) != 0) {
         fmp_heap_free(ch->space->heap, block);
         return -EBADMSG;

@@ -58,9 +58,11 @@ fmp_block_at(const struct fmp_heap *heap, fmp_off off, struct fmp_block *block)
     const struct fmp_class *c = &heap->classes[cls];
     uint32_t inside = (uint32_t)(off - heap->chunks_off) % FMP_CHUNK_BYTES;
     uint32_t first = (uint32_t)sizeof(struct fmp_chunk_shm) + c->payload_off;
-    uint32_t stride = (uint32_t)(c->capacity == 1 ? FMP_CHUNK_BYTES : c->stride); /* 32 bits: a faster division */
-    uint32_t index = (inside - first) / stride;
-    if (inside < first || (inside - first) % stride != 0 || index >= fmp_chunk_carved(heap, chunk, (unsigned)cls)) {
+    uint32_t stride = (uint32_t)(c->capacity == 1 ? FMP_CHUNK_BYTES : c->stride);
+    /* Exact for the multiples of the stride below 2^20, as what the reciprocal was rounded up by is less than the
+     * stride; what is no multiple fails the comparison, whatever the quotient. */
+    uint32_t index = (uint32_t)((uint64_t)(inside - first) * c->reciprocal >> 32);
+    if (inside < first || inside - first != index * stride || index >= fmp_chunk_carved(heap, chunk, (unsigned)cls)) {
         return false;
     }
     *block = fmp_block_of(heap, chunk, (unsigned)cls, index);

@@ -14,6 +14,12 @@ steps_of(unsigned step_class)
     return (uint64_t)(5 + step_class % 4) << (log2 - 2);
 }
 
+static uint32_t
+reciprocal_of(uint64_t stride)
+{
+    return (uint32_t)(((UINT64_C(1) << 32) + stride - 1) / stride);
+}
+
 static struct fmp_class
 small_shape(unsigned cls)
 {
@@ -25,6 +31,7 @@ small_shape(unsigned cls)
         .capacity = (uint32_t)((FMP_CHUNK_BYTES - sizeof(struct fmp_chunk_shm)) / (stride + FMP_BITMAP_BYTES)),
         .run = 1,
         .payload_off = sizeof(struct fmp_block_shm),
+        .reciprocal = reciprocal_of(stride),
         .gives_back = payload >= FMP_GIVE_BACK_MIN,
     };
 }
@@ -42,6 +49,7 @@ fmp_class_shape(unsigned cls)
         .capacity = 1,
         .run = (uint32_t)run,
         .payload_off = FMP_LARGE_PAYLOAD_OFF - sizeof(struct fmp_chunk_shm),
+        .reciprocal = reciprocal_of(FMP_CHUNK_BYTES),
         .gives_back = true,
     };
 }

@@ -30,6 +30,7 @@ struct fmp_class {
     uint32_t capacity;    /* blocks per chunk; 1 for a large class */
     uint32_t run;         /* chunks; 1 for a small class */
     uint32_t payload_off; /* from the block's header */
+    uint32_t reciprocal;  /* 2^32 / stride within a chunk, rounded up: a division by multiplication, see fmp_block_at */
     bool gives_back;
 };
 

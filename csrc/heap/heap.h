@@ -48,6 +48,8 @@ int fmp_heap_send(struct fmp_heap *heap, fmp_off off, fmp_off ring, uint64_t pos
  * record may come late, when the block is in another message already. Call before the cell is emptied. -EBADMSG
  * otherwise. */
 int fmp_heap_receive(struct fmp_heap *heap, fmp_off off, fmp_off ring, uint64_t position);
+/* The same, and how many bytes of the block are usable. */
+int fmp_heap_receive_usable(struct fmp_heap *heap, fmp_off off, fmp_off ring, uint64_t position, uint64_t *usable);
 /* OWNED(me) -> SHARED with this process as holder; usable bytes and contents stay. 0, -ENOSPC, -EINVAL. */
 int fmp_heap_share(struct fmp_heap *heap, fmp_off off);
 

@@ -35,6 +35,10 @@ struct fmp_heap {
     struct fmp_hints hints[FMP_CLASSES];
     bool settling, unsettled; /* holders.c */
     uint64_t unasked;         /* bytes that may be taken before the machine is asked again */
+    /* The ring that blocks were sent through last, and the block that it lies in; NULL before the first. Chunks keep
+     * their class, so that this remains true whatever becomes of the ring. */
+    fmp_off carrier;
+    struct fmp_block_shm *carrier_block;
 };
 
 /* A block that is known to exist. */

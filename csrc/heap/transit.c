@@ -5,12 +5,20 @@
 /* The ring carries a block: when its own block is freed, all blocks are looked at, which takes long if there are many
  * rings. Most never carry any. */
 static void
-note_carrier(const struct fmp_heap *heap, fmp_off ring)
+note_carrier(struct fmp_heap *heap, fmp_off ring)
 {
-    struct fmp_block block;
-    if (fmp_block_around(heap, ring, &block) && fmp_load_relaxed(&block.shm->position) == 0 &&
-        fmp_state_phase(fmp_load_relaxed(&block.shm->state)) == FMP_SHARED) { /* relaxed: we hold it */
-        fmp_store_relaxed(&block.shm->position, 1); /* relaxed: before H3, and before we let go of the ring */
+    if (FMP_UNLIKELY(heap->carrier != ring || heap->carrier_block == NULL)) {
+        struct fmp_block block;
+        if (!fmp_block_around(heap, ring, &block)) {
+            return;
+        }
+        heap->carrier = ring;
+        heap->carrier_block = block.shm;
+    }
+    struct fmp_block_shm *block = heap->carrier_block;
+    if (fmp_load_relaxed(&block->position) == 0 &&
+        fmp_state_phase(fmp_load_relaxed(&block->state)) == FMP_SHARED) { /* relaxed: we hold it */
+        fmp_store_relaxed(&block->position, 1); /* relaxed: before H3, and before we let go of the ring */
     }
 }
 
@@ -46,7 +54,7 @@ is_named_at(const struct fmp_block *block, fmp_off ring, uint64_t position)
 }
 
 int
-fmp_heap_receive(struct fmp_heap *heap, fmp_off off, fmp_off ring, uint64_t position)
+fmp_heap_receive_usable(struct fmp_heap *heap, fmp_off off, fmp_off ring, uint64_t position, uint64_t *usable)
 {
     struct fmp_block block;
     if (heap->region->me == 0 || !fmp_block_at(heap, off, &block)) {
@@ -61,5 +69,13 @@ fmp_heap_receive(struct fmp_heap *heap, fmp_off off, fmp_off ring, uint64_t posi
         return -EBADMSG;
     }
     FMP_FAULT("heap:received");
+    *usable = fmp_backing_bytes(heap, &block);
     return 0;
+}
+
+int
+fmp_heap_receive(struct fmp_heap *heap, fmp_off off, fmp_off ring, uint64_t position)
+{
+    uint64_t usable;
+    return fmp_heap_receive_usable(heap, off, ring, position, &usable);
 }

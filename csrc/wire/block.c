@@ -22,16 +22,11 @@ decode_in_place(struct fmp_space *space, fmp_off off, size_t bytes)
 PyObject *
 fmp_wire_decode_block(struct fmp_space *space, fmp_off off, size_t bytes)
 {
-    uint64_t usable = fmp_heap_usable(space->heap, off);
-    if (usable == 0) {
-        return fmp_wire_damaged("there is no such block");
-    }
     const void *data = fmp_at(&space->region, off);
-    if (bytes <= usable && fmp_wire_has_buffers(data, bytes)) {
+    if (fmp_wire_has_buffers(data, bytes)) {
         return decode_in_place(space, off, bytes);
     }
-    PyObject *obj =
-        bytes <= usable ? fmp_wire_decode(data, bytes, NULL) : fmp_wire_damaged("it is larger than its block");
+    PyObject *obj = fmp_wire_decode(data, bytes, NULL);
     fmp_heap_free(space->heap, off);
     return obj;
 }

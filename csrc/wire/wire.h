@@ -46,9 +46,9 @@ bool fmp_wire_has_buffers(const void *data, size_t bytes);
  */
 PyObject *fmp_wire_decode(const void *data, size_t bytes, PyObject *owner);
 /*
- * Decodes the message of `bytes` in a heap block that this process owns, and gives the block back: at once, or when the
- * last view on it dies (the block then has an owner made by fmp_wire_owner). Whatever the result, the block is no
- * longer the caller's.
+ * Decodes the message of `bytes` in a heap block that this process owns and that has room for so many, and gives the
+ * block back: at once, or when the last view on it dies (the block then has an owner made by fmp_wire_owner). Whatever
+ * the result, the block is no longer the caller's.
  */
 PyObject *fmp_wire_decode_block(struct fmp_space *space, fmp_off off, size_t bytes);
 

@@ -1,5 +1,6 @@
 /* The block heap in one process: sizes, contents, ownership, holders, bad offsets, a full region. */
 #include "check.h"
+#include "heap/classes.h"
 #include "heap/heap.h"
 #include "shm/participants.h"
 #include "sys/memory.h"
@@ -191,6 +192,21 @@ test_share(void)
 }
 
 /* Offsets that a damaged sibling may have written. */
+/* The division by multiplication of fmp_block_at, for each class and each place in a chunk. */
+static void
+test_the_reciprocal_of_a_stride(void)
+{
+    for (unsigned cls = 0; cls < FMP_CLASSES; cls++) {
+        struct fmp_class c = fmp_class_shape(cls);
+        uint64_t stride = c.capacity == 1 ? FMP_CHUNK_BYTES : c.stride, wrong = 0;
+        for (uint64_t inside = 0; inside < FMP_CHUNK_BYTES; inside += 16) {
+            uint64_t index = inside * c.reciprocal >> 32;
+            wrong += index * stride == inside ? inside % stride != 0 || index != inside / stride : inside % stride == 0;
+        }
+        CHECK_EQ(wrong, 0);
+    }
+}
+
 static void
 test_bad_offsets(void)
 {
@@ -436,6 +452,7 @@ main(int argc, char **argv)
     RUN(test_dropped_ring_frees_what_it_carried);
     RUN(test_holders);
     RUN(test_share);
+    RUN(test_the_reciprocal_of_a_stride);
     RUN(test_bad_offsets);
     RUN(test_a_named_block_is_held_in_one_life);
     RUN(test_all_that_one_holds);
