@@ -6,8 +6,8 @@ back, decode. A process that is killed in the middle of it loses its own change 
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, Self
 
 from . import _core
 
@@ -25,6 +25,24 @@ class SharedDict(_core.SharedDict, MutableMapping[Any, Any]):  # type: ignore[mi
     def copy(self) -> dict[Any, Any]:
         """Return the entries of this moment as a dict of this process."""
         return dict(self.items())
+
+    def __or__(self, other: Any) -> dict[Any, Any]:
+        return self.copy() | dict(other) if isinstance(other, Mapping) else NotImplemented
+
+    def __ror__(self, other: Any) -> dict[Any, Any]:
+        return dict(other) | self.copy() if isinstance(other, Mapping) else NotImplemented
+
+    def __ior__(self, other: Any) -> Self:
+        self.update(other)
+        return self
+
+    def __reversed__(self) -> Iterator[Any]:
+        return iter(self.keys()[::-1])
+
+    @classmethod
+    def fromkeys(cls, keys: Iterable[Any], value: Any = None) -> Self:
+        """Return a new shared dict with these keys, all of the same value."""
+        return cls((key, value) for key in keys)
 
     def __repr__(self) -> str:
         return f"<SharedDict {self.copy()!r}>"

@@ -60,6 +60,23 @@ def test_methods_that_change() -> None:
             call()
 
 
+def test_operators() -> None:
+    d = shared_dict(a=1)
+    merged = d | {"b": 2}
+    assert type(merged) is dict
+    assert merged == {"a": 1, "b": 2}
+    assert list(({"z": 0, "a": 5} | d).items()) == [("z", 0), ("a", 1)]
+    assert d | shared_dict(a=3) == {"a": 3}
+    same = d
+    d |= {"c": 3}
+    d |= [("d", 4)]
+    assert d is same
+    assert list(reversed(d)) == ["d", "c", "a"]
+    assert type(d).fromkeys("xy", 0) == {"x": 0, "y": 0}
+    with pytest.raises(TypeError):
+        d | [("a", 1)]
+
+
 def test_a_value_is_a_copy() -> None:
     table = shared_dict(a=[1])
     table["a"].append(2)
