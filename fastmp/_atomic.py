@@ -68,4 +68,7 @@ def _in_buffer(obj: Any, path: tuple[_Key, ...]) -> _core.Atomic:
         address += _index(key, length) * stride
     if view.format.startswith((_SWAPPED, "!")) and view.itemsize > 1:
         raise TypeError("atomic operations need the byte order of the machine")
-    return _core.Atomic(view, address, view.format.lstrip("@=<>!"))
+    code = view.format.lstrip("@=<>!")
+    if len(code) != 1:
+        raise TypeError(f"items of the type {view.format!r} have no atomic operations")
+    return _core.Atomic(view, address, code)

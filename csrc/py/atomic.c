@@ -112,10 +112,11 @@ cut(uint64_t bits, unsigned bytes)
 
 /* ---- Python's half: arguments and results ---- */
 
-enum order { RELAXED, ACQUIRE, RELEASE, ACQ_REL, SEQ_CST };
-static const char *const order_names[] = {"relaxed", "acquire", "release", "acq_rel", "seq_cst"};
+/* Consume is acquire, as compilers have it. */
+enum order { RELAXED, CONSUME, ACQUIRE, RELEASE, ACQ_REL, SEQ_CST };
+static const char *const order_names[] = {"relaxed", "consume", "acquire", "release", "acq_rel", "seq_cst"};
 
-#define FOR_LOADS (1u << RELAXED | 1u << ACQUIRE | 1u << SEQ_CST)
+#define FOR_LOADS (1u << RELAXED | 1u << CONSUME | 1u << ACQUIRE | 1u << SEQ_CST)
 #define FOR_STORES (1u << RELAXED | 1u << RELEASE | 1u << SEQ_CST)
 #define FOR_ALL (FOR_LOADS | FOR_STORES | 1u << ACQ_REL)
 
@@ -269,9 +270,9 @@ fmp_atomic_load(fmp_word_fn word_of, PyObject *self, PyObject *const *args, Py_s
         (order = order_of("load", a[0], FOR_LOADS)) < 0) {
         return NULL;
     }
-    uint64_t (*load)(void *, unsigned) = order == RELAXED   ? load_relaxed
-                                         : order == ACQUIRE ? load_acquire
-                                                            : load_seq_cst;
+    uint64_t (*load)(void *, unsigned) = order == RELAXED                       ? load_relaxed
+                                         : order == CONSUME || order == ACQUIRE ? load_acquire
+                                                                                : load_seq_cst;
     return as_object(&word, load(word.at, word.ctype->bytes)); /* I2 */
 }
 

@@ -137,6 +137,7 @@ def test_buffers() -> None:
         (lambda: numpy.asarray(RawArray("i", 3)), ("x",), "indices only"),
         (lambda: numpy.asarray(RawArray("i", 3)).view(">i4"), (1,), "byte order"),
         (lambda: numpy.asarray(RawArray("d", 3)), (1,), "no atomic operations"),
+        (lambda: numpy.asarray(RawArray("b", 3)).view("S1"), (1,), "no atomic operations"),
         (lambda: object(), (), "bytes-like"),
     ],
 )
