@@ -32,7 +32,7 @@ def block_of(obj: Any) -> _core.ValueBlock | None:
             return obj
         if isinstance(obj, memoryview):
             obj = obj.obj
-        elif _ndarray and isinstance(obj, _ndarray):
+        elif (_ndarray and isinstance(obj, _ndarray)) or type(obj).__name__ == "DummyArray":
             obj = obj.base
         else:
             return None

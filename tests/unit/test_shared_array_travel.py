@@ -28,6 +28,7 @@ VIEWS = {
     "transposed": lambda a: a.T,
     "flat": lambda a: a.reshape(-1)[7::3],
     "repeated": lambda a: numpy.broadcast_to(a[0], (5, 6)),
+    "windows": lambda a: numpy.lib.stride_tricks.sliding_window_view(a, (2, 3)),
     "axis": lambda a: a[..., None],
     "bytes": lambda a: a.view("u1"),
     "integers": lambda a: a.view(">i8"),
