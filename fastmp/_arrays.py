@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import _core
-from ._layout import is_pointer, is_swapped
+from ._layout import is_callback, is_pointer, is_swapped
 from ._references import block_of
 from .sharedctypes import RawArray
 
@@ -22,6 +22,7 @@ __all__ = ["Argument", "Items", "bind", "bind_out", "items_of"]
 _KINDS = {
     code: kind for kind, codes in {"signed": "bhilqn", "unsigned": "BHILQN", "real": "fdg"}.items() for code in codes
 }
+_CHARACTERS = {"s": "c", "1s": "c", "w": "u", "1w": "u", "<1w": "u"}  # as NumPy's arrays of one character tell them
 _BYTES = frozenset("bBc")  # they are as good as each other
 
 
@@ -76,6 +77,8 @@ def items_of(obj: Any, what: str) -> Items | None:
         view = memoryview(obj)
     except (TypeError, BufferError):
         return None
+    except ValueError as error:  # it is released, or has items that no buffer can tell
+        raise (ValueError if isinstance(obj, memoryview) else TypeError)(f"{what}: {error}") from None
     return _items_of_buffer(obj, view, what) if view.ndim else None
 
 
@@ -99,6 +102,7 @@ def _item_type(obj: Any, view: memoryview) -> Any:
     little = sys.byteorder == "little"
     if code and code[0] in "<>!" and (view.itemsize == 1 or code[0] == ("<" if little else ">")):
         code = code[1:]
+    code = _CHARACTERS.get(code, code)
     return code if len(code) == 1 else getattr(obj, "dtype", code)
 
 
@@ -208,6 +212,11 @@ def _out_of_reach(what: str, obj: Any) -> str:
 def _bind_one(param: Any, arg: Any, what: str) -> Argument:
     """One value for all calls."""
     obj = arg.get_obj() if isinstance(arg, _core.Shared) else arg
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(obj, numpy.ndarray) and not is_pointer(param):
+        obj = obj[()]  # it has no dimension: one value
+    if is_pointer(param) and isinstance(obj, param) and obj:
+        return _bind_pointer(obj, arg, what)
     if is_pointer(param) and isinstance(obj, ctypes._SimpleCData | ctypes.Structure | ctypes.Union):
         if not isinstance(obj, param):
             return _bind_address(param, obj, what)
@@ -218,6 +227,21 @@ def _bind_one(param: Any, arg: Any, what: str) -> Argument:
     if isinstance(obj, Sized) and not isinstance(obj, bytes | str | ctypes._SimpleCData | ctypes.Structure):
         raise TypeError(f"{what} is {type(arg).__name__}, which has no buffer: it is no array for a C function")
     return Argument(_as_bytes(param, obj, what), 0, False, None, arg)
+
+
+def _bind_pointer(obj: Any, arg: Any, what: str) -> Argument:
+    """A pointer of ctypes. One that tells what it points to must lead where the workers can go."""
+    if isinstance(obj, ctypes._CFuncPtr):  # type: ignore[attr-defined]
+        if is_callback(obj):
+            raise TypeError(f"{what} calls back into Python")
+    elif isinstance(obj, ctypes._Pointer) or obj._type_ in ("z", "Z"):
+        address = ctypes.cast(obj, ctypes.c_void_p).value or 0
+        size = ctypes.sizeof(obj._type_) if isinstance(obj, ctypes._Pointer) else 1
+        offset = _core.region_offset(address, size)
+        if offset is None:
+            raise TypeError(f"{what} points to memory that is not shared: use Value, Array, RawArray or shared_array")
+        return Argument(offset, 0, True, None, arg)
+    return Argument(bytes(obj), 0, False, None, arg)
 
 
 def _as_bytes(param: Any, obj: Any, what: str) -> bytes:
@@ -255,6 +279,8 @@ def bind_out(type_: Any, out: Any, count: int) -> tuple[tuple[int, int], Any]:
         raise TypeError(f"out has items of type {_describe(items)}; the function gives {type_.__name__}")
     if items.readonly:
         raise TypeError("out cannot be written to")
+    if items.count > 1 and abs(items.stride) < items.size:
+        raise ValueError("items of out share memory")
     if items.count != count:
         raise ValueError(f"out has {items.count} items; there will be {count} results")
     first, span = items.span

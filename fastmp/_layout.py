@@ -1,6 +1,6 @@
 """What C types are made of: codes, fields, offsets, as ctypes tells them.
 
-Called by: `fastmp._atomic`, `fastmp.sharedctypes`, `fastmp._signature`.
+Called by: `fastmp._arrays`, `fastmp._atomic`, `fastmp.sharedctypes`, `fastmp._signature`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import ctypes
 import sys
 from typing import Any
 
-__all__ = ["code_of", "field_of", "fields_of", "is_pointer", "is_swapped"]
+__all__ = ["code_of", "field_of", "fields_of", "is_callback", "is_pointer", "is_swapped"]
 
 _NATIVE = f"__ctype_{sys.byteorder[0]}e__"
 _ADDRESS = "Q" if ctypes.sizeof(ctypes.c_void_p) == 8 else "I"
@@ -27,6 +27,12 @@ def is_pointer(type_: Any) -> bool:
     if issubclass(type_, ctypes._Pointer | _FUNCTION):
         return True
     return issubclass(type_, ctypes._SimpleCData) and type_._type_ in _POINTER_CODES
+
+
+def is_callback(function: Any) -> bool:
+    """Whether a function of ctypes calls a Python function."""
+    kept = getattr(function, "_objects", None) or {}
+    return any(type(obj).__name__ == "CThunkObject" for obj in kept.values())
 
 
 def code_of(type_: Any) -> str:

@@ -10,6 +10,7 @@ offsets in the shared memory that it has anyway.
 
 from __future__ import annotations
 
+import operator
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -121,8 +122,7 @@ def prepare(
     from ._signature import read_signature
 
     found = read_signature(function, signature)
-    if chunksize is not None and chunksize < 1:
-        raise ValueError(f"chunksize must be at least 1, not {chunksize}")
+    chunksize = _checked_chunk(chunksize)
     params, out_param = _params_for(found, len(arrays), block)
     arguments = [bind(p, a, f"argument {n}", block) for n, (p, a) in enumerate(zip(params, arrays, strict=True), 1)]
     length = _common_length(arguments)
@@ -138,6 +138,18 @@ def prepare(
     plan = Plan(found.name, _locate(found), _settings(found, arguments, place, length, chunk if block else 0))
     parts = _divide(calls, max(1, -(-calls // (workers * _PARTS))) if block else chunk)
     return Call(plan, parts, chunk if block else 1, result, (arguments, keep, found.keep))
+
+
+def _checked_chunk(chunksize: Any) -> int | None:
+    if chunksize is None:
+        return None
+    try:
+        size = operator.index(chunksize)
+    except TypeError:
+        raise TypeError(f"chunksize must be an integer, not {type(chunksize).__name__}") from None
+    if size < 1:
+        raise ValueError(f"chunksize must be at least 1, not {size}")
+    return size
 
 
 def _size(type_: Any) -> int:
@@ -203,9 +215,17 @@ def _new_results(type_: Any, count: int, arrays: tuple[Any, ...]) -> Any:
     numpy = sys.modules.get("numpy")
     for array in arrays:
         if numpy is not None and isinstance(array, numpy.ndarray) and array.ndim:
-            result = numpy.asarray(raw)
-            return result.reshape(array.shape) if array.size == count else result
+            shape = array.shape if array.size == count else (count,)
+            return _as_numpy(numpy, raw, type_, shape)
     return raw
+
+
+def _as_numpy(numpy: Any, raw: Any, type_: Any, shape: tuple[int, ...]) -> Any:
+    """The array itself if NumPy has no such type. Not by its buffer, whose format NumPy does not read for all types."""
+    try:
+        return numpy.ndarray(shape, numpy.dtype(type_), raw)
+    except (TypeError, ValueError, NotImplementedError):
+        return raw
 
 
 def _locate(found: Signature) -> tuple[str | None, int, bytes]:

@@ -10,7 +10,7 @@ import sys
 from typing import Any, NamedTuple, cast
 
 from . import _core
-from ._layout import fields_of, is_pointer, is_swapped
+from ._layout import fields_of, is_callback, is_pointer, is_swapped
 
 __all__ = ["Signature", "read_signature", "type_text"]
 
@@ -71,6 +71,7 @@ def read_signature(function: Any, signature: Any = None) -> Signature:
     if isinstance(function, int) and not isinstance(function, bool):
         if signature is None:
             raise TypeError("the address of a function needs a signature=, such as 'double(double)'")
+        _check_code(function)
         return Signature(hex(function), function, *_told(signature), None)
     if hasattr(function, "address") and isinstance(getattr(function, "ctypes", None), _FUNCTION):
         found = _of_ctypes(function.ctypes, signature)  # a numba.cfunc
@@ -86,12 +87,22 @@ def read_signature(function: Any, signature: Any = None) -> Signature:
     )
 
 
+def _check_code(address: int) -> None:
+    """Refuse a number that is no address of code."""
+    with open("/proc/self/maps") as maps:
+        for line in maps:
+            span, access = line.split(maxsplit=2)[:2]
+            first, _, end = span.partition("-")
+            if "x" in access and int(first, 16) <= address < int(end, 16):
+                return
+    raise ValueError(f"there is no function at the address {address:#x}")
+
+
 def _of_ctypes(function: Any, signature: Any) -> Signature:
     name = getattr(function, "__name__", None) or "the function"
     if function._flags_ & _NEEDS_GIL:
         raise TypeError(f"{name} is part of Python's C API: it cannot run without the GIL")
-    kept = getattr(function, "_objects", None) or {}
-    if any(type(obj).__name__ == "CThunkObject" for obj in kept.values()):
+    if is_callback(function):
         raise TypeError(f"{name} calls back into Python: map() is for Python functions")
     address = ctypes.cast(function, ctypes.c_void_p).value
     if address is None:

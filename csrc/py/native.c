@@ -229,7 +229,7 @@ native_locate(PyObject *module, PyObject *arg)
     }
     int n = fmp_native_read_code(address, code);
     if (n <= 0) {
-        PyErr_Format(PyExc_ValueError, "there is no function at the address 0x%zx", (size_t)address);
+        PyErr_Format(PyExc_ValueError, "there is no function at the address %p", (void *)address);
         return NULL;
     }
     (void)fmp_native_locate(address, &path, &offset);

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sysconfig
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -393,6 +394,34 @@ def test_the_result_is_numpys_where_an_argument_is(pool: Any) -> None:
     assert matrix[1].tolist() == pytest.approx([3**0.5, 2, 5**0.5])
 
 
+def test_numpys_types(pool: Any, library: Any) -> None:
+    sqrtl = typed(ctypes.c_longdouble, ctypes.c_longdouble, name="sqrtl")
+    roots = pool.map_native(sqrtl, numpy.array([4, 9], numpy.longdouble))
+    assert roots.dtype == numpy.longdouble
+    assert roots.tolist() == [2, 3]
+    points = numpy.frombuffer(RawArray(Point, [(1, 2), (3, 4)]), numpy.dtype(Point))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        swapped = pool.map_native(function(library, "swap_point", Point, Point), points)
+    assert swapped.tolist() == [(2, 1), (4, 3)]
+    same = function(library, "id_char", ctypes.c_char, ctypes.c_char)
+    assert pool.map_native(same, numpy.array([b"a", b"b"])).tolist() == [b"a", b"b"]
+
+
+def test_numpys_scalars_and_chunks(pool: Any) -> None:
+    power = typed(D, D, D, name="pow")
+    for two in (numpy.array(2.0), numpy.float64(2), numpy.int8(2), numpy.array(2)):
+        assert list(pool.map_native(power, [1.0, 2.0, 3.0], two, chunksize=numpy.int64(2))) == [1, 4, 9]
+
+
+def test_pointers_to_one_item(pool: Any) -> None:
+    """By their place, so that they lead to the same item where the memory lies elsewhere."""
+    frexp = typed(D, D, ctypes.POINTER(ctypes.c_int), name="frexp")
+    exponent = ctypes.pointer(RawValue("i"))
+    assert list(pool.map_native(frexp, [8.0], exponent)) == [0.5]
+    assert exponent.contents.value == 4
+
+
 def test_results_in_any_kind_of_shared_array(pool: Any) -> None:
     for out in (Array("d", 2), RawArray("d", 2), memoryview(RawArray("d", 2)), numpy.asarray(RawArray("d", 4))[::2]):
         assert pool.map_native(sqrt(), [1.0, 4.0], out=out) is out
@@ -510,11 +539,11 @@ def checked() -> Any:
     return found
 
 
-def typed(result: Any, *params: Any) -> Any:
-    return ctypes.CFUNCTYPE(result, *params)(("sqrt", ctypes.CDLL("libm.so.6")))
+def typed(result: Any, *params: Any, name: str = "sqrt") -> Any:
+    return ctypes.CFUNCTYPE(result, *params)((name, ctypes.CDLL("libm.so.6")))
 
 
-D, DP = ctypes.c_double, ctypes.POINTER(ctypes.c_double)
+D, DP, CALLBACK = ctypes.c_double, ctypes.POINTER(ctypes.c_double), ctypes.CFUNCTYPE(None)
 
 REFUSED = [
     (lambda: abs, ([1.0],), {}, "C functions"),
@@ -536,6 +565,9 @@ REFUSED = [
     (sqrt, ("text",), {}, "argument 1 is str"),
     (sqrt, ({1.0},), {}, "argument 1 is set"),
     (sqrt, (None,), {}, "argument 1 is NoneType"),
+    (sqrt, (numpy.array(4.0),), {}, "needs an array"),
+    (sqrt, (numpy.zeros(3, "m8[s]"),), {}, "argument 1: cannot include dtype"),
+    (sqrt, ([1.0],), {"chunksize": 1.5}, "chunksize must be an integer, not float"),
     (sqrt, ([1.0],), {"out": [0.0]}, "out is list"),
     (sqrt, ([1.0],), {"out": RawArray("f", 1)}, "out has items of type c_float"),
     (sqrt, ([1.0],), {"out": numpy.zeros(1)}, "out is not in fastmp's shared memory"),
@@ -546,6 +578,19 @@ REFUSED = [
     (lambda: typed(D, DP), (RawArray("f", 3),), {}, "argument 1 has items of type c_float; .*pointer to c_double"),
     (lambda: typed(D, D, DP), ([1.0], 1.5), {}, "argument 2 is float; the function takes a pointer"),
     (lambda: typed(D, D, DP), ([1.0], ctypes.c_double()), {}, "argument 2 is not in fastmp's shared memory"),
+    (
+        lambda: typed(D, D, DP),
+        ([1.0], ctypes.pointer(ctypes.c_double())),
+        {},
+        "argument 2 points to memory",
+    ),
+    (
+        lambda: typed(D, D, ctypes.c_char_p),
+        ([1.0], ctypes.c_char_p(b"text")),
+        {},
+        "argument 2 points to memory",
+    ),
+    (lambda: typed(D, D, CALLBACK), ([1.0], CALLBACK(lambda: None)), {}, "argument 2 calls back into Python"),
     (lambda: typed(D, Point), (RawArray(Pair, 3),), {}, "argument 1 has items of type Pair"),
     (lambda: typed(D, D, Point), ([1.0], Pair()), {}, "argument 2 is Pair"),
     (lambda: typed(D, Bits), (RawArray(Bits, 3),), {}, "parameter 1 has bit fields"),
@@ -589,11 +634,15 @@ def test_wrong_values(pool: Any, arrays: Any, options: Any, message: str) -> Non
 def test_other_wrong_values(pool: Any) -> None:
     with pytest.raises(ValueError, match="last parameter can count"):
         pool.map_native(typed(D, DP, ctypes.c_uint8), RawArray("d", 1000), block=True, chunksize=300)
-    with pytest.raises(ValueError, match="no function at the address"):
-        pool.map_native(64, [1.0], signature="double(double)")
+    for no_function in (0, -1, 64, 2**70, ctypes.addressof(RawArray("d", 1))):
+        with pytest.raises(ValueError, match=r"no function at the address -?0x"):
+            pool.map_native(no_function, [1.0], signature="double(double)")
+    one_item = numpy.lib.stride_tricks.as_strided(numpy.asarray(RawArray("d", 1)), (2,), (0,))
+    with pytest.raises(ValueError, match="items of out share memory"):
+        pool.map_native(sqrt(), [1.0, 2.0], out=one_item)
     released = memoryview(RawArray("d", 3))
     released.release()
-    with pytest.raises(ValueError, match="released"):
+    with pytest.raises(ValueError, match=r"argument 1: .*released"):
         pool.map_native(sqrt(), released)
 
 
