@@ -23,7 +23,7 @@ import select
 import signal
 import socket
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import util as _util
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from . import _core, popen_fork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["Template", "is_forked"]
 
@@ -50,35 +50,66 @@ def is_forked(process: Any) -> bool:
 class Template:
     """The parent's side.
 
+    Who makes it has it forked: by `fork_now`, or together with other children, in the middle of `begin`'s block.
+
     :param make: called with a place in the template's copy of everything: a process object that is not started
-    :raises OSError: if there can be no more processes or descriptors
+    :raises OSError: if there can be no more descriptors
     """
 
     def __init__(self, make: Callable[[int], Any]) -> None:
         self._owner = os.getpid()
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._make = make
+        self._signals = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        self._socket, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.pid: int | None = None
+
+    def fork_now(self) -> Template:
+        """Fork it.
+
+        :raises OSError: if there can be no more processes or descriptors
+        """
+        util._flush_std_streams()  # or each child would write the rest once more
+        with self.begin() as parent:
+            signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+            try:
+                self.pid = _core.fork()
+                if self.pid == 0:
+                    self.serve(parent)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, self._signals)
+        return self
+
+    @contextmanager
+    def begin(self) -> Iterator[int]:
+        """While the template is forked: `pid` is set in it, or there is none. The value is a pidfd of this process."""
+        parent = -1
         try:
-            self.pid: int | None = self._start(theirs, make)
-            self._pidfd = _core.pidfd_open(self.pid)
-        except OSError:
-            self._socket.close()  # the template, if there is one, finds nobody to serve
+            parent = _core.pidfd_open(self._owner)
+            yield parent
+            if self.pid is not None:
+                self._pidfd = _core.pidfd_open(self.pid)
+        except BaseException:
+            pid, self.pid = self.pid, None
+            if pid is not None:
+                popen_fork.undo(pid)
             raise
         finally:
-            theirs.close()
-
-    def _start(self, theirs: socket.socket, make: Callable[[int], Any]) -> int:
-        util._flush_std_streams()  # or each child would write the rest once more
-        parent = _core.pidfd_open(self._owner)
-        before = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
-        try:
-            pid = _core.fork()
-            if pid == 0:
+            del self._make  # it may refer to who has this template
+            if parent >= 0:
+                os.close(parent)
+            self.theirs.close()
+            if self.pid is None:
                 self._socket.close()
-                _serve(theirs, parent, make, before)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            os.close(parent)
-        return pid
+
+    def serve(self, parent: int) -> NoReturn:
+        """In the template, in which all signals are blocked: make workers until the end."""
+        self._socket.close()
+        _serve(self.theirs, parent, self._make, self._signals)
+
+    def forget(self) -> None:
+        """In a child that was forked while the template was, too, and where no template is forked after all."""
+        self._socket.close()
+        self.theirs.close()
 
     def start(self, process: Any, place: int) -> None:
         """`process.start()`, but the template makes it."""

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core
 from ._by_value import Results, Sender
+from ._dormant import may_sleep, start_all
 from ._errors import WorkerDied
 from ._helper import start_helper
 from ._native import Call, prepare
@@ -261,14 +262,18 @@ class Pool:
         self._crew.need_helper = weakly(me, Pool._start_helper)
         self._crew.by_value = Sender(is_forking(self._ctx))
         try:
-            self._repopulate_pool()
+            if not self._start_dormant():
+                self._repopulate_pool()
+                self._template = self._make_template()
         except BaseException:
             for process in self._pool:
                 process.terminate()
             for process in self._pool:
                 process.join()
+            if self._template is not None:
+                self._template.end()
+                self._template.reap()
             raise
-        self._template = self._make_template()
         self._state = RUN
         self._terminate = util.Finalize(
             self,
@@ -512,12 +517,35 @@ class Pool:
         process.daemon = True
         return process
 
+    def _start_dormant(self) -> bool:
+        """Start all workers and the template, asleep, if nobody can tell; else return False."""
+        if self._initializer is not None or self.Process is not Pool.Process:
+            return False  # the first is to run in each worker, used or not
+        if not may_sleep(getattr(self._ctx, "Process", None)):
+            return False
+        make = functools.partial(self._make_worker, parent=parent_to_follow())
+        try:
+            template = Template(make)
+        except OSError:
+            return False  # no more descriptors: who needs none may still go on
+        try:
+            processes = [make(place) for place in range(self._processes)]
+        except BaseException:
+            template.forget()
+            raise
+        self._template = template
+        start_all(self._crew, processes, template, self._add_worker)
+        if template.pid is None:
+            self._template = None
+        self._repopulate_pool()  # there may be fewer than wanted: it says why
+        return True
+
     def _make_template(self) -> Template | None:
         """The workers that follow these are forked from what this process is now, before it may have threads."""
         if self.Process is not Pool.Process or not all(is_forked(process) for process in self._pool):
             return None  # how another method, or a Process of the user's, makes a worker is its own affair
         with suppress(OSError):
-            return Template(functools.partial(self._make_worker, parent=parent_to_follow()))
+            return Template(functools.partial(self._make_worker, parent=parent_to_follow())).fork_now()
         return None
 
     def _start_worker(self, place: int) -> None:
@@ -526,6 +554,9 @@ class Pool:
             process.start()
         else:
             self._template.start(process, place)
+        self._add_worker(place, process)
+
+    def _add_worker(self, place: int, process: Any) -> None:
         self._pool.append(process)
         self._places[place] = process
         pid = getattr(process, "pid", None)
@@ -619,6 +650,7 @@ class Pool:
             self._crew.pump(0.1)
         with self._lock:
             self._state = TERMINATE
+            self._crew.close()
             send_exits(self._crew, len(self._places))
             if self._template is not None:
                 self._template.end()

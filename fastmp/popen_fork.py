@@ -66,16 +66,9 @@ class Popen(_standard.Popen):
             self.returncode = UNKNOWN
             self.sentinel = _readable_descriptor()
         except OSError:
-            self._undo()
+            undo(self.pid)
             raise
         self.finalizer = util.Finalize(self, os.close, (self.sentinel,))
-
-    def _undo(self) -> None:
-        """End a child that cannot be watched, or told what to do."""
-        with suppress(ProcessLookupError, ChildProcessError):
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        _core.reaped(self.pid)
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """Return the exit code of a child that has ended, None for one that runs or is another process's child."""
@@ -128,6 +121,14 @@ class Popen(_standard.Popen):
         except OSError:
             if self.wait(timeout=0.1) is None:
                 raise
+
+
+def undo(pid: int) -> None:
+    """End a child that cannot be watched, or told what to do."""
+    with suppress(ProcessLookupError, ChildProcessError):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    _core.reaped(pid)
 
 
 def readable(fd: int, timeout: float | None) -> bool:

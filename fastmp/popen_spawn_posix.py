@@ -46,7 +46,7 @@ class Popen(HandsOn, popen_fork.Popen, standard.Popen):  # type: ignore[misc]
         try:
             spawn.send(data, writer)
         except BaseException:
-            self._undo()
+            popen_fork.undo(self.pid)
             raise
         self._watch()
 

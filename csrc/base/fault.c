@@ -29,14 +29,24 @@ static struct {
     uint32_t kill_every, delay_every;
 } storm;
 
+static struct {
+    pid_t from;
+    const char *unit, *name;
+    unsigned nth;
+    enum fmp_fault_action action;
+} will;
+
 /* Outlives the process that it is about: a killed one cannot tell what it has passed. */
 static struct passed {
     char name[NAME_MAX_BYTES];
     _Atomic uint32_t count;
 } * record;
 
-/* The last record has no name: its count says whether the storms are over. */
+/* The last two records have no names: their counts say whether the storms are over, and whether the will has its heir.
+ */
+#define NAMED_MAX (POINTS_MAX - 2)
 #define CALM (&record[POINTS_MAX - 1].count)
+#define INHERITED (&record[POINTS_MAX - 2].count)
 
 void
 fmp_fault_arm_with(const char *name, unsigned nth, enum fmp_fault_action action)
@@ -102,11 +112,34 @@ fmp_fault_watch(void)
 const char *
 fmp_fault_passed(unsigned i, unsigned *count)
 {
-    if (record == NULL || i >= POINTS_MAX - 1 || record[i].name[0] == '\0') {
+    if (record == NULL || i >= NAMED_MAX || record[i].name[0] == '\0') {
         return NULL;
     }
     *count = fmp_load_relaxed(&record[i].count); /* relaxed: read when the watched process has ended */
     return record[i].name;
+}
+
+void
+fmp_fault_bequeath(const char *unit, const char *name, unsigned nth, enum fmp_fault_action action)
+{
+    will.from = getpid();
+    will.unit = unit;
+    will.name = name;
+    will.nth = nth;
+    will.action = action;
+    fmp_store_relaxed(INHERITED, 0); /* relaxed: fork publishes it */
+}
+
+static void
+inherit(const char *name)
+{
+    if (will.from != 0 && will.from == getppid() && strncmp(name, will.unit, strlen(will.unit)) == 0) {
+        will.from = 0;
+        if (fmp_fetch_add_relaxed(INHERITED, 1) == 0) { /* relaxed: a count alone */
+            fmp_fault_watch();
+            fmp_fault_arm_with(will.name, will.nth, will.action);
+        }
+    }
 }
 
 /* Only one process is watched at a time, so only it writes. */
@@ -114,7 +147,7 @@ static void
 count_passage(const char *name)
 {
     unsigned i = 0;
-    while (i < POINTS_MAX - 2 && record[i].name[0] != '\0' && strcmp(record[i].name, name) != 0) {
+    while (i < NAMED_MAX - 1 && record[i].name[0] != '\0' && strcmp(record[i].name, name) != 0) {
         i++;
     }
     if (strlen(name) < NAME_MAX_BYTES) {
@@ -189,6 +222,7 @@ fmp_fault_hit(const char *name)
     if (record != NULL && storm.pid == getpid() && fmp_load_relaxed(CALM) == 0) { /* relaxed: see fmp_fault_calm */
         rage();
     }
+    inherit(name);
     if (record != NULL && watched_pid == getpid()) {
         count_passage(name);
     }

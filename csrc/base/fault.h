@@ -18,6 +18,9 @@ void fmp_fault_arm(const char *name, unsigned nth);
 /* What happens there: SIGKILL, SIGSTOP (somebody must continue it), or a pause that outlasts the others' patience. */
 enum fmp_fault_action { FMP_FAULT_KILL, FMP_FAULT_STOP, FMP_FAULT_DELAY };
 void fmp_fault_arm_with(const char *name, unsigned nth, enum fmp_fault_action action);
+/* The same for one child of this process, in which nothing but C has run yet: it is armed, and watched, that is first
+ * to pass a point whose name begins with `unit`. Wants a record. */
+void fmp_fault_bequeath(const char *unit, const char *name, unsigned nth, enum fmp_fault_action action);
 /* A storm: from now on this process (not its children) is killed at one passage of `kill_every`, whichever point it is,
  * and pauses for up to a millisecond at one of `delay_every`; 0: never. Drawn from the seed. Wants a record. */
 void fmp_fault_storm(uint64_t seed, uint32_t kill_every, uint32_t delay_every);

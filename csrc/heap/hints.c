@@ -42,7 +42,7 @@ take_freed(struct fmp_heap *heap, unsigned cls, struct fmp_block *block)
     for (int i = 0; i < TRIES_FREED && h->freed_count > 0; i++) {
         h->freed_count--;
         h->freed_top = (h->freed_top + FMP_HINTS_FREED - 1) % FMP_HINTS_FREED;
-        if (claim_hint(heap, cls, h->freed[h->freed_top], block)) {
+        if (claim_hint(heap, cls, heap->hinted[cls].freed[h->freed_top], block)) {
             return true;
         }
     }
@@ -55,13 +55,13 @@ take_sent(struct fmp_heap *heap, unsigned cls, struct fmp_block *block)
 {
     struct fmp_hints *h = &heap->hints[cls];
     for (int i = 0; i < TRIES_SENT && h->sent_count > 0; i++) {
-        fmp_off payload = h->sent[h->sent_head % FMP_HINTS_SENT];
+        fmp_off payload = heap->hinted[cls].sent[h->sent_head % FMP_HINTS_SENT];
         h->sent_head++;
         h->sent_count--;
         if (claim_hint(heap, cls, payload, block)) {
             return true;
         }
-        h->sent[(h->sent_head + h->sent_count++) % FMP_HINTS_SENT] = payload;
+        heap->hinted[cls].sent[(h->sent_head + h->sent_count++) % FMP_HINTS_SENT] = payload;
     }
     return false;
 }
@@ -76,7 +76,7 @@ void
 fmp_hints_freed(struct fmp_heap *heap, const struct fmp_block *block)
 {
     struct fmp_hints *h = &heap->hints[block->cls];
-    h->freed[h->freed_top] = block->payload;
+    heap->hinted[block->cls].freed[h->freed_top] = block->payload;
     h->freed_top = (h->freed_top + 1) % FMP_HINTS_FREED;
     h->freed_count += h->freed_count < FMP_HINTS_FREED;
 }
@@ -87,7 +87,7 @@ fmp_hints_sent(struct fmp_heap *heap, const struct fmp_block *block)
 {
     struct fmp_hints *h = &heap->hints[block->cls];
     if (h->sent_count < FMP_HINTS_SENT) {
-        h->sent[(h->sent_head + h->sent_count++) % FMP_HINTS_SENT] = block->payload;
+        heap->hinted[block->cls].sent[(h->sent_head + h->sent_count++) % FMP_HINTS_SENT] = block->payload;
     }
 }
 

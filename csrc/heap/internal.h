@@ -13,8 +13,6 @@
 /* Where this process looks first for a free block of one class. All of it may be wrong at any time: a block is ours
  * only by the CAS on its state. */
 struct fmp_hints {
-    fmp_off freed[FMP_HINTS_FREED]; /* a stack of what this process has freed: the warmest */
-    fmp_off sent[FMP_HINTS_SENT];   /* a queue of what it has sent: the receiver has freed the oldest by now */
     uint32_t freed_top, freed_count;
     uint32_t sent_head, sent_count;
     uint32_t cursor_chunk; /* the scan: chunk index + 1, or 0 for the newest chunk of the class */
@@ -22,6 +20,12 @@ struct fmp_hints {
     uint32_t carve_chunk; /* where a block was carved last: chunk index + 1 */
     uint32_t scan_pause;  /* allocations that go by without a scan, as the last ones were in vain */
     uint32_t scan_vain;
+};
+
+/* The blocks that the counts above are of. Apart from them, since a forked child clears the counts of all classes. */
+struct fmp_hinted {
+    fmp_off freed[FMP_HINTS_FREED]; /* a stack of what this process has freed: the warmest */
+    fmp_off sent[FMP_HINTS_SENT];   /* a queue of what it has sent: the receiver has freed the oldest by now */
 };
 
 struct fmp_heap {
@@ -33,6 +37,7 @@ struct fmp_heap {
     fmp_heap_carried_fn carried;
     struct fmp_class classes[FMP_CLASSES];
     struct fmp_hints hints[FMP_CLASSES];
+    struct fmp_hinted hinted[FMP_CLASSES];
     bool settling, unsettled; /* holders.c */
     uint64_t unasked;         /* bytes that may be taken before the machine is asked again */
     /* The ring that blocks were sent through last, and the block that it lies in; NULL before the first. Chunks keep

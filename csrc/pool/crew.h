@@ -28,6 +28,7 @@ struct fmp_crew {
     struct fmp_channel tasks, results;
     struct fmp_crew_shm *shm;
     unsigned fork_generation; /* a forked copy is not the parent */
+    bool was_dormant;         /* in a worker: it counts as beginning */
     uint32_t max_workers;
     pid_t *pids;                /* of the workers by place, 0: none */
     struct fmp_answer *answers; /* the last one of each worker, by place */
@@ -60,6 +61,8 @@ struct fmp_crew {
     uint64_t pokes;   /* counts what those who wait should look at */
     PyObject *weakrefs;
 };
+
+extern PyTypeObject *fmp_crew_type;
 
 /* crew.c */
 /* Registers a job: its id. 0 with MemoryError. The crew holds it until it is done. */
@@ -134,6 +137,29 @@ void fmp_crew_deliver(struct fmp_crew *crew, const struct fmp_task_head *head, e
                       PyObject *value);
 /* The current exception as an object, normalised, with its traceback; clears it. A new reference, never NULL. */
 PyObject *fmp_take_exception(void);
+
+/* dormant.c: a worker that was forked and has not begun. In the child, without Python: sleeps until there is work, or
+ * for a while. True: it is to begin; false: it is not needed any more, or its parent has ended. */
+struct fmp_dormant_worker {
+    struct fmp_crew *crew;
+    pid_t parent; /* whose main thread has forked it */
+};
+bool fmp_worker_wakes(void *dormant_worker);
+/* In the parent, before it is forked. */
+void fmp_crew_expect_dormant(struct fmp_crew *crew);
+/* In the parent, when it has sent a task. */
+FMP_INLINE void
+fmp_crew_wake_dormant(struct fmp_crew *crew)
+{
+    /* relaxed: it was set here, before they were forked; they themselves only count down */
+    if (FMP_UNLIKELY(fmp_load_relaxed(&crew->shm->dormant) != 0)) {
+        fmp_ec_notify(&crew->shm->wake, 1);
+    }
+}
+/* In the parent: no task will come any more. Dormant workers end; those that have begun wait for an exit token. */
+void fmp_crew_close(struct fmp_crew *crew);
+/* In the worker: it is about to take tasks. */
+void fmp_worker_begins(struct fmp_crew *crew);
 
 /* worker.c: tells the parent, outside any task, why this worker cannot begin. 0, -1 with an exception. */
 int fmp_worker_report(struct fmp_crew *crew, uint32_t place, PyObject *value);

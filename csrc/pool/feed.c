@@ -219,6 +219,7 @@ send_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, s
     if (rc == 0) {
         take_claim(crew, job, head);
         rc = fmp_message_send(&crew->tasks, kind, head, w);
+        fmp_crew_wake_dormant(crew);
     }
     if (rc != 0) {
         give_back_claim(crew, job, head);
@@ -348,6 +349,7 @@ feed_prepared(struct fmp_crew *crew, struct fmp_feed *feed)
         take_claim(crew, feed->job, &feed->head);
         memcpy(feed->task.head, &feed->head, sizeof feed->head);
         int rc = fmp_message_push(&crew->tasks, &feed->task);
+        fmp_crew_wake_dormant(crew);
         if (rc != 0) {
             give_back_claim(crew, feed->job, &feed->head);
         }

@@ -12,6 +12,8 @@
 #include "py/types.h"
 #include "pyrt/travel.h"
 
+PyTypeObject *fmp_crew_type;
+
 #define WORKERS_MAX 4000 /* below the participants that a region can have */
 
 static struct fmp_crew *
@@ -371,6 +373,18 @@ crew_send_exit(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(close_doc, "close()\n--\n\nNo task will come any more: workers that have not begun need not.");
+static PyObject *
+crew_close(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    if (check_parent(crew_of(self)) < 0) {
+        return NULL;
+    }
+    fmp_crew_close(crew_of(self));
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(work_doc,
              "work(place, max_tasks, wrap_error, wrap_unpicklable, parent=-1)\n--\n\n"
              "In a worker process: runs tasks until told to end, until the parent is gone, or max_tasks (0: no bound) "
@@ -519,6 +533,7 @@ static PyMethodDef crew_methods[] = {
     {"fail_all", crew_fail_all, METH_O, fail_all_doc},
     {"job_list", crew_job_list, METH_NOARGS, job_list_doc},
     {"send_exit", crew_send_exit, METH_NOARGS, send_exit_doc},
+    {"close", crew_close, METH_NOARGS, close_doc},
     {"report", crew_report, METH_VARARGS, report_doc},
     {"has_begun", crew_has_begun, METH_VARARGS, has_begun_doc},
     {"work", crew_work, METH_VARARGS, work_doc},
@@ -602,5 +617,6 @@ fmp_py_register_crew(PyObject *module)
     if (fmp_function_type == NULL) {
         return -1;
     }
-    return fmp_py_add_type(module, &crew_spec, NULL) != NULL ? 0 : -1;
+    fmp_crew_type = fmp_py_add_type(module, &crew_spec, NULL);
+    return fmp_crew_type != NULL ? 0 : -1;
 }

@@ -7,6 +7,8 @@
 #include "pyrt/wait.h"
 
 #ifdef FMP_FAULT_POINTS
+#define NAME_BYTES 64
+
 PyDoc_STRVAR(arm_doc, "_fault_arm(name, nth, action='kill')\n--\n\nKills, stops or delays this process when it "
                       "passes the point for the nth time.");
 
@@ -24,23 +26,50 @@ action_named(const char *name, enum fmp_fault_action *action)
     return -1;
 }
 
+/* A copy that outlives the string that the caller gave; there is one for each purpose. */
+static const char *
+keep(const char *wanted, char name[NAME_BYTES])
+{
+    if (strlen(wanted) >= NAME_BYTES) {
+        PyErr_SetString(PyExc_ValueError, "no fault point has so long a name");
+        return NULL;
+    }
+    return strcpy(name, wanted);
+}
+
 static PyObject *
 fault_arm(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    static char name[64]; /* outlives the string that the caller gave */
+    static char name[NAME_BYTES];
     const char *wanted;
     unsigned nth;
     const char *what = "kill";
     enum fmp_fault_action action;
-    if (!PyArg_ParseTuple(args, "sI|s:_fault_arm", &wanted, &nth, &what) || action_named(what, &action) < 0) {
+    if (!PyArg_ParseTuple(args, "sI|s:_fault_arm", &wanted, &nth, &what) || action_named(what, &action) < 0 ||
+        keep(wanted, name) == NULL) {
         return NULL;
     }
-    if (strlen(wanted) >= sizeof name) {
-        PyErr_SetString(PyExc_ValueError, "no fault point has so long a name");
-        return NULL;
-    }
-    strcpy(name, wanted);
     fmp_fault_arm_with(name, nth, action);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(bequeath_doc,
+             "_fault_bequeath(unit, name, nth, action)\n--\n\n"
+             "Watches, and kills, stops or delays, the child of this process that is first to pass a point of the "
+             "unit. Wants a record.");
+
+static PyObject *
+fault_bequeath(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    static char units[NAME_BYTES], name[NAME_BYTES];
+    const char *unit, *wanted, *what;
+    unsigned nth;
+    enum fmp_fault_action action;
+    if (!PyArg_ParseTuple(args, "ssIs:_fault_bequeath", &unit, &wanted, &nth, &what) ||
+        action_named(what, &action) < 0 || keep(unit, units) == NULL || keep(wanted, name) == NULL) {
+        return NULL;
+    }
+    fmp_fault_bequeath(units, name, nth, action);
     Py_RETURN_NONE;
 }
 
@@ -120,6 +149,7 @@ fault_passed(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 
 static PyMethodDef fault_functions[] = {
     {"_fault_arm", fault_arm, METH_VARARGS, arm_doc},
+    {"_fault_bequeath", fault_bequeath, METH_VARARGS, bequeath_doc},
     {"_fault_storm", fault_storm, METH_VARARGS, storm_doc},
     {"_fault_calm", fault_calm, METH_NOARGS, calm_doc},
     {"_fault_record", fault_record, METH_NOARGS, record_doc},

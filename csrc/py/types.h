@@ -18,6 +18,7 @@
     X(job)              \
     X(future)           \
     X(crew)             \
+    X(dormant)          \
     X(semlock)          \
     X(lock)             \
     X(rlock)            \

@@ -2,9 +2,11 @@
 #include "pyrt/runtime.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "heap/parcels.h"
 #include "pyrt/children.h"
 #include "pyrt/handles.h"
@@ -268,6 +270,67 @@ fmp_runtime_fork(void)
         write_down(pid);
     }
     return pid;
+}
+
+/* Adds those that somebody handles. */
+static void
+add_handled(sigset_t *signals)
+{
+    for (int number = 1; number < NSIG; number++) {
+        struct sigaction action;
+        if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN) {
+            sigaddset(signals, number);
+        }
+    }
+}
+
+/* In the child, in which all signals are blocked. */
+static void
+be_dormant(const struct fmp_dormant *child, const sigset_t *signals)
+{
+    if (!child->blocks_signals) {
+        sigset_t asleep = *signals;
+        add_handled(&asleep);
+        pthread_sigmask(SIG_SETMASK, &asleep, NULL);
+    }
+    if (!child->wakes(child->ctx)) {
+        fmp_runtime_leave();
+        _exit(0);
+    }
+    PyOS_AfterFork_Child();
+    if (!child->blocks_signals) {
+        pthread_sigmask(SIG_SETMASK, signals, NULL);
+    }
+}
+
+int
+fmp_runtime_fork_dormant(const struct fmp_dormant *children, int count, pid_t *pids, int *me)
+{
+    if (PySys_Audit("os.fork", NULL) < 0) {
+        return -1;
+    }
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    PyOS_BeforeFork();
+    int made = 0;
+    for (; made < count; made++) {
+        pids[made] = fork();
+        if (pids[made] == 0) {
+            *me = made;
+            be_dormant(&children[made], &before);
+            return 0;
+        }
+        if (pids[made] < 0) {
+            fork_failed();
+            break;
+        }
+        FMP_FAULT("runtime:forked"); /* the child exists and is not written down */
+        write_down(pids[made]);
+    }
+    PyOS_AfterFork_Parent();
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return made;
 }
 
 pid_t

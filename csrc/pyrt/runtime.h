@@ -66,6 +66,21 @@ pid_t fmp_runtime_fork(void);
 /* The same, but the new process is a child of this one's parent, and not audited: sys_fork_sibling says where. The pid,
  * 0, or -errno. */
 pid_t fmp_runtime_fork_sibling(void);
+/* A child that is forked before it is known whether it will be needed. `wakes` runs in it first, without Python: if it
+ * says false, the child leaves the shared memory and ends, with exit code 0. */
+struct fmp_dormant {
+    bool (*wakes)(void *ctx);
+    void *ctx;
+    bool blocks_signals; /* asleep and awake, all of them */
+};
+/*
+ * Forks all of them, within one pair of PyOS_BeforeFork and PyOS_AfterFork_Parent: nothing of Python runs in between,
+ * so the parent's pages need not be copied again for each. In a child that wakes, PyOS_AfterFork_Child runs then, and
+ * `me` says which one it is. Until then signals that somebody handles are blocked in it: the handler may be Python's.
+ * How many were made, with their pids: fewer than `count` if there can be no more. -1 with an exception set. 0 in the
+ * child. This process must have a single thread.
+ */
+int fmp_runtime_fork_dormant(const struct fmp_dormant *children, int count, pid_t *pids, int *me);
 /* A child of this process that a sibling of it has forked is written down. */
 void fmp_runtime_adopt(pid_t pid);
 /* A child that was written down (pyrt/children.h) has ended: if it was killed, what it held is given back. */

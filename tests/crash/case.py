@@ -81,6 +81,13 @@ class Victim:
         if self.point is not None:
             _core._fault_arm(self.point, self.nth, self.action)
 
+    def bequeath(self, unit: str) -> None:
+        """Called in the parent of the victim: the child that is first to pass a point of the unit, yet without Python.
+
+        Its parent tells its end to `note_end`.
+        """
+        _core._fault_bequeath(unit, self.point or "", self.nth, self.action)
+
     def start(self, body: Callable[..., object], *args: Any) -> Any:
         """Run `body(*args)` in the victim."""
 

@@ -197,6 +197,40 @@ def parent_dies(victim: Victim) -> None:
     victim.join()
 
 
+def dormant_worker_dies(victim: Victim) -> None:
+    """It has not begun, or is about to: no call is lost with it, and others answer."""
+    with new_pool(victim) as pool:
+        assert pool.map_async(abs, range(-TASKS, 0), 1).get(CALL_SECONDS) == list(range(TASKS, 0, -1))
+
+
+def dormant_worker_dies_alone(victim: Victim) -> None:
+    """The call is the only one: nobody else has been woken for it."""
+    with new_pool(victim) as pool:
+        assert pool.apply_async(abs, (-1,)).get(CALL_SECONDS) == 1
+
+
+def unneeded_worker_dies(victim: Victim) -> None:
+    """The pool is closed before anything is asked of it."""
+    with new_pool(victim):
+        pass
+
+
+@contextmanager
+def new_pool(victim: Victim) -> Iterator[Any]:
+    """A pool that is closed in the end, and the first of its workers to fall asleep is the victim."""
+    victim.bequeath("dormant:")
+    pool = fork.Pool(WORKERS)
+    workers = list(pool._pool)
+    yield pool
+    pool.close()
+    pool.join()
+    for process in workers:
+        assert process.exitcode in (0, -signal.SIGKILL)
+    killed = [process for process in workers if process.exitcode != 0]
+    assert len(killed) <= 1
+    victim.note_end(-signal.SIGKILL if killed else 0)
+
+
 # ---- executors ----
 
 
@@ -330,4 +364,9 @@ for _name, _scenario in (
     ONLY[f"Pool.{_name}, worker beside a slow one"] = ("ring:published", "ring:taken", "worker:")
 SCENARIOS["Pool.imap, worker"] = partial(imap_worker_dies, 8, "imap")
 SCENARIOS["Pool, its parent"] = parent_dies
+SCENARIOS["Pool, dormant worker"] = dormant_worker_dies
+SCENARIOS["Pool, dormant worker, one call"] = dormant_worker_dies_alone
+SCENARIOS["Pool, dormant worker that is not needed"] = unneeded_worker_dies
+for _name in [name for name in SCENARIOS if name.startswith("Pool, dormant")]:
+    ONLY[_name] = ("dormant:",)
 SCENARIOS["Process, while it forks"] = forker_dies

@@ -47,6 +47,7 @@ LAYERS = {
     "what goes by value": {"_by_value"},
     "the other ways to start a process": {"forkserver", "popen_forkserver", "popen_spawn_posix", "spawn"},
     "pools, executors, managers": {
+        "_dormant",
         "_pool_insides",
         "_template",
         "_tree",

@@ -373,7 +373,8 @@ class ProcessPoolExecutor(Executor):
         """A worker may have to be replaced: by a fork of what this process is now, before it may have more threads."""
         if self._template is None and all(is_forked(process) for process in self._places.values()):
             with suppress(OSError):
-                self._template = Template(functools.partial(self._make_worker, parent=parent_to_follow()))
+                make = functools.partial(self._make_worker, parent=parent_to_follow())
+                self._template = Template(make).fork_now()
 
     def _maintain(self) -> None:
         """See to workers that have ended. Called by whoever waits for results."""

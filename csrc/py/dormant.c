@@ -1,0 +1,152 @@
+/*
+ * fork_dormant: the workers of a pool and their template, forked all at once and asleep until they are needed. Called
+ * by: fastmp/_dormant.py.
+ */
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "pool/crew.h"
+#include "py/types.h"
+
+#define CHILDREN_MAX 4096
+
+struct child {
+    struct fmp_dormant_worker worker;
+    int socket, parent; /* a template's: where it is asked for workers, and a descriptor of its parent */
+};
+
+/* In a template: until it is asked for a worker. All signals are blocked in it. */
+static bool
+template_wakes(void *ctx)
+{
+    const struct child *me = ctx;
+    struct pollfd fds[] = {{.fd = me->socket, .events = POLLIN}, {.fd = me->parent, .events = POLLIN}};
+    while (poll(fds, 2, -1) < 0) {
+    }
+    char byte;
+    return fds[1].revents == 0 && recv(me->socket, &byte, 1, MSG_PEEK) > 0;
+}
+
+static int
+parse_child(PyObject *what, struct child *child, struct fmp_dormant *dormant)
+{
+    PyObject *crew;
+    if (!PyTuple_Check(what)) {
+        PyErr_SetString(PyExc_TypeError, "a child is (crew, pid of the parent) or (socket, pidfd of the parent)");
+        return -1;
+    }
+    if (PyTuple_GET_SIZE(what) == 2 && PyLong_Check(PyTuple_GET_ITEM(what, 0))) {
+        *dormant = (struct fmp_dormant){.wakes = template_wakes, .ctx = child, .blocks_signals = true};
+        return PyArg_ParseTuple(what, "ii", &child->socket, &child->parent) ? 0 : -1;
+    }
+    *dormant = (struct fmp_dormant){.wakes = fmp_worker_wakes, .ctx = &child->worker};
+    if (!PyArg_ParseTuple(what, "O!i", fmp_crew_type, &crew, &child->worker.parent)) {
+        return -1;
+    }
+    child->worker.crew = (struct fmp_crew *)crew;
+    if (child->worker.crew->shm == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "this pool belongs to another process");
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+list_of(const pid_t *pids, int count)
+{
+    PyObject *list = PyList_New(count);
+    for (int i = 0; list != NULL && i < count; i++) {
+        PyObject *pid = PyLong_FromPid(pids[i]);
+        if (pid == NULL) {
+            Py_CLEAR(list);
+        } else {
+            PyList_SET_ITEM(list, i, pid);
+        }
+    }
+    return list;
+}
+
+/* In a child that is needed. A signal that has waited since it was forked is handled within the call, so whatever its
+ * handler raises does not reach what the parent was about to do. */
+static _Noreturn void
+run_child(PyObject *run, int me)
+{
+    PyObject *result = PyObject_CallFunction(run, "i", me);
+    int code = 1;
+    if (result == NULL && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        code = 128 + SIGINT; /* the parent prints the traceback */
+    } else if (result == NULL) {
+        PyErr_WriteUnraisable(run);
+    }
+    fmp_runtime_leave();
+    _exit(code);
+}
+
+static PyObject *
+fork_all(PyObject *whats, PyObject *run, struct child *children, struct fmp_dormant *dormant, pid_t *pids)
+{
+    int me = -1, count = (int)PyList_GET_SIZE(whats);
+    for (int i = 0; i < count; i++) {
+        if (parse_child(PyList_GET_ITEM(whats, i), &children[i], &dormant[i]) < 0) {
+            return NULL;
+        }
+    }
+    for (int i = 0; i < count; i++) {
+        if (children[i].worker.crew != NULL) {
+            fmp_crew_expect_dormant(children[i].worker.crew);
+        }
+    }
+    int made = fmp_runtime_fork_dormant(dormant, count, pids, &me);
+    if (me >= 0) {
+        run_child(run, me);
+    }
+    return made < 0 ? NULL : list_of(pids, made);
+}
+
+PyDoc_STRVAR(
+    fork_dormant_doc,
+    "fork_dormant(children, run)\n--\n\n"
+    "Forks a worker for each (crew, pid of this process) and a template for each (socket, pidfd of this\n"
+    "process). They sleep, without Python, until they are needed; one that is calls run with its place in the\n"
+    "list, and ends. Returns the pids: fewer than asked for if there can be no more. The process must have a\n"
+    "single thread, which is the main thread.");
+
+static PyObject *
+dormant_fork(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *whats, *run;
+    if (!PyArg_ParseTuple(args, "O!O", &PyList_Type, &whats, &run)) {
+        return NULL;
+    }
+    if (PyList_GET_SIZE(whats) > CHILDREN_MAX) {
+        PyErr_SetString(PyExc_ValueError, "too many children");
+        return NULL;
+    }
+    size_t count = (size_t)PyList_GET_SIZE(whats);
+    struct child *children = PyMem_Calloc(count, sizeof *children);
+    struct fmp_dormant *dormant = PyMem_Calloc(count, sizeof *dormant);
+    pid_t *pids = PyMem_Calloc(count, sizeof *pids);
+    PyObject *result = NULL;
+    if (children == NULL || dormant == NULL || pids == NULL) {
+        PyErr_NoMemory();
+    } else {
+        result = fork_all(whats, run, children, dormant, pids);
+    }
+    PyMem_Free(children);
+    PyMem_Free(dormant);
+    PyMem_Free(pids);
+    return result;
+}
+
+static PyMethodDef dormant_functions[] = {
+    {"fork_dormant", dormant_fork, METH_VARARGS, fork_dormant_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+fmp_py_register_dormant(PyObject *module)
+{
+    return PyModule_AddFunctions(module, dormant_functions);
+}

@@ -1,0 +1,118 @@
+"""The workers of a new pool and their template, forked all at once, and asleep until they are needed.
+
+What Python does at the beginning of a forked process costs more than the fork: it writes to hundreds of pages, each of
+which is copied for it. So nothing of Python runs in these children before there is work for them. A worker that sleeps
+is woken by the first task that no other takes (csrc/pool/dormant.c), begins by itself after a moment, or ends without
+ever having begun, when its pool is closed. And the parent forks all of them in one go: between two forks it would write
+to pages that have to be copied again.
+
+Called by: `fastmp/pool.py`. Nothing can be told from outside but that a worker without work may have run none of the
+functions of `os.register_at_fork`. Where it could, the workers are started one by one: `may_sleep`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from functools import partial
+from multiprocessing import util as _util
+from types import BuiltinFunctionType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from . import _core, popen_fork
+from .process import BaseProcess, ForkProcess, Process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ._template import Template
+
+__all__ = ["may_sleep", "start_all"]
+
+util: Any = _util  # its inner names have no declared types
+
+#: Methods of a process that a program may have replaced, to be called in each.
+_REPLACED = ("start", "run", "_bootstrap")
+
+
+def may_sleep(cls: Any) -> bool:
+    """Whether nobody can tell that processes of this class have begun later than they were started."""
+    return (
+        _is_forked(cls)
+        and util._logger is None  # it would tell of each process's beginning and end
+        and threading.current_thread() is threading.main_thread()
+        and isinstance(os.fork, BuiltinFunctionType)
+        and _count_threads() == 1  # the standard fork warns of others
+    )
+
+
+def _is_forked(cls: Any) -> bool:
+    if cls is Process:
+        from .context import default_process_class
+
+        cls = default_process_class()
+    return cls is ForkProcess and all(
+        getattr(getattr(BaseProcess, name), "__module__", None) == BaseProcess.__module__
+        and getattr(cls, name) is getattr(BaseProcess, name)
+        for name in _REPLACED
+    )
+
+
+def _count_threads() -> int:
+    try:
+        return os.stat("/proc/self/task").st_nlink - 2
+    except OSError:
+        return 0
+
+
+def start_all(
+    crew: _core.Crew, processes: Sequence[Any], template: Template, started: Callable[[int, Any], None]
+) -> None:
+    """Start as many of the processes as there can be, and the template; tell the place of each that is started."""
+    util._flush_std_streams()  # or each child would write the rest once more
+    pids = _fork_all(crew, processes, template)
+    waiting = iter(pids[: len(processes)])
+    try:
+        for place, (process, pid) in enumerate(zip(processes, waiting, strict=False)):
+            process._Popen = partial(_Popen, pid=pid)
+            try:
+                process.start()
+            finally:
+                del process._Popen
+            started(place, process)
+    except BaseException:
+        for pid in waiting:
+            popen_fork.undo(pid)
+        raise
+
+
+def _fork_all(crew: _core.Crew, processes: Sequence[Any], template: Template) -> list[int]:
+    """Return the pids of the processes, and that of the template after them if there is one."""
+    pids: list[int] = []
+    children: list[Any] = [(crew, os.getpid())] * len(processes)
+    with suppress(OSError), template.begin() as parent:
+        run = partial(_run, processes, template, parent)
+        pids = _core.fork_dormant([*children, (template.theirs.fileno(), parent)], run)
+        template.pid = pids[len(processes)] if len(pids) > len(processes) else None
+    return pids
+
+
+def _run(processes: Sequence[Any], template: Template, parent: int, place: int) -> NoReturn:
+    """In a child that is needed."""
+    if place == len(processes):
+        template.serve(parent)
+    template.forget()
+    popen_fork._run_child(processes[place], parent)
+
+
+class _Popen(popen_fork.Popen):
+    """A child that exists."""
+
+    def __init__(self, process_obj: Any, pid: int) -> None:
+        self.pid = pid
+        super().__init__(process_obj)
+
+    def _launch(self, process_obj: Any) -> None:
+        self._parent = os.getpid()
+        self._watch()
