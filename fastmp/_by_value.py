@@ -86,6 +86,10 @@ class _Nobody:
         """Whether the receivers' main module has something of this name."""
         return False
 
+    def reduce_definition(self, definition: Any) -> Any:
+        """Return how a function or class of the main module is pickled in a message; NotImplemented: no special way."""
+        return NotImplemented
+
     def must_come(self, name: str, value: Any) -> bool:
         """Whether this global of a function goes along with it."""
         return not self.is_known(value) if _is_of_main(value) else not self.has(name)
@@ -268,7 +272,8 @@ class ByValue:
     def _dump(self) -> tuple[bytes, list[pickle.PickleBuffer], bool]:
         """Return the pickle, its buffers, and whether it holds no references to shared objects."""
         stream, buffers = io.BytesIO(), list[pickle.PickleBuffer]()
-        pickler = _pickler()(stream, self._receiver, buffers.append if self.has_buffers else None)
+        add_buffer = buffers.append if self.has_buffers else None
+        pickler = _pickler()(stream, self._receiver, self._is_message, add_buffer)
         before = _core.carried()
         pickler.dump(self._obj)
         self._sent = pickler.sent
@@ -314,7 +319,7 @@ def _pickler() -> Any:
             base.dispatch_table,
         )
 
-        def __init__(self, file: io.BytesIO, receiver: _Nobody, add_buffer: Any) -> None:
+        def __init__(self, file: io.BytesIO, receiver: _Nobody, is_message: bool, add_buffer: Any) -> None:
             super().__init__(file, buffer_callback=add_buffer)
             registered = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
             for kind, (known, in_message) in reduction.in_messages.items():
@@ -322,7 +327,7 @@ def _pickler() -> Any:
                     _own_reducers[kind] = in_message
                 else:
                     _own_reducers.pop(kind, None)
-            self.receiver = receiver
+            self.receiver, self.is_message = receiver, is_message
             self.is_result = isinstance(receiver, Results)
             self.main = _main_globals()
             self.sent: dict[str, Any] = {}
@@ -332,6 +337,9 @@ def _pickler() -> Any:
             if _is_of_main(obj):
                 if self.receiver.is_known(obj):
                     return NotImplemented  # by its name
+                reduced = self.receiver.reduce_definition(obj) if self.is_message else NotImplemented
+                if reduced is not NotImplemented:
+                    return reduced
                 name = obj.__name__
                 if self.main.get(name) is obj:
                     self.sent[name] = obj

@@ -288,6 +288,7 @@ def test_target_of_a_process(method: str, servers: None) -> None:
 # ---- the main module's own
 
 MAIN = """
+import os
 import sys
 import fastmp
 
@@ -325,6 +326,14 @@ def call(function, *args):
 
 def double(thing):
     return thing.double()
+
+def has(name):
+    return name in globals()
+
+def check_beside_a_lambda(pool):
+    exec("class Beside: pass", globals())
+    assert type(pool.apply(list, ([lambda: 1, Beside()],))[1]) is Beside
+    assert pool.apply(has, ("Beside",))
 
 def check_arguments(pool, executor):
     thing = Thing(1)
@@ -364,6 +373,8 @@ if __name__ == "__main__":
     with ctx.Pool(1) as pool, fastmp.ProcessPoolExecutor(1, mp_context=ctx) as executor:
         assert executor.submit(pow, 2, 2).result() == 4  # its workers are there
         exec(LATE, globals())
+        if not os.environ["FASTMP_INSTALL"]:  # there a lambda is refused
+            check_beside_a_lambda(pool)
         check_arguments(pool, executor)
     print("done")
 """
