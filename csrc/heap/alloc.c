@@ -54,6 +54,7 @@ fmp_heap_open(struct fmp_heap **heap, struct fmp_region *region)
         return -ENOMEM;
     }
     set_geometry(h, region);
+    fmp_backing_open(h);
     *heap = h;
     return 0;
 }

@@ -6,13 +6,16 @@
  * written by their owner: after the pages are reserved, and before they are given back. So whoever is killed in between
  * leaves a number that is too small, never one that is too large.
  */
+#include <stdlib.h>
+
 #include "base/fault.h"
 #include "heap/internal.h"
 #include "sys/memory.h"
 
 /* One system call per so many bytes of small blocks. */
 #define CHUNK_STEP UINT64_C(65536)
-/* A signal makes fallocate start its call again: in pieces, a large block gets on under a fast interval timer. */
+/* A signal makes fallocate start its call again: in pieces, a large block gets on under a fast interval timer. Whole
+ * huge pages. */
 #define RESERVE_PIECE (UINT64_C(1) << 24)
 /* Memory that is left to others. The kernel does not refuse pages, it kills for them, and not always the one who took
  * them: whoever would go below this gets -ENOSPC. */
@@ -22,15 +25,12 @@
 /* What a process takes without asking again: this part of what there was, and no more than so many bytes. */
 #define UNASKED_PART 8
 #define UNASKED_MAX (UINT64_C(1) << 26)
-/* Free pages that are kept, per region. Faulting in and zeroing a page costs about as much as copying it, so a stream
- * of large messages is twice as fast on warm blocks; this is room for 64 messages of 4 MiB. */
-#define WARM_BYTES_MAX (INT64_C(1) << 28)
-
-static uint64_t
-page_up(uint64_t bytes)
-{
-    return (bytes + FMP_PAGE_BYTES - 1) / FMP_PAGE_BYTES * FMP_PAGE_BYTES;
-}
+/* Free pages that are kept, per region: this part of the machine's memory (or the control group's), within these
+ * bounds, unless FASTMP_WARM_BYTES says how many. Making and faulting in a page costs several times as much as copying
+ * it, so a stream of large messages is that much faster on warm blocks. */
+#define WARM_PART 16
+#define WARM_BYTES_LEAST (INT64_C(1) << 28)
+#define WARM_BYTES_MOST (INT64_C(1) << 30)
 
 static uint64_t
 min_u64(uint64_t a, uint64_t b)
@@ -65,7 +65,7 @@ fmp_backing_chunk(struct fmp_heap *heap, uint64_t chunk, unsigned cls, uint64_t 
         return 0;
     }
     uint64_t blocks_end = sizeof *shm + c->capacity * c->stride;
-    uint64_t to = page_up(min_u64(blocks_end, end > backed + CHUNK_STEP ? end : backed + CHUNK_STEP));
+    uint64_t to = fmp_page_up(min_u64(blocks_end, end > backed + CHUNK_STEP ? end : backed + CHUNK_STEP));
     int rc = sys_reserve_pages(heap->region->fd, fmp_chunk_off(heap, chunk) + backed, to - backed);
     while (rc == 0 && backed < to && !fmp_cas_relaxed(&shm->backed_bytes, &backed, (uint32_t)to)) {
         /* relaxed: the pages exist for everybody from the system call on */
@@ -91,7 +91,7 @@ fmp_backing_warm(const struct fmp_heap *heap, const struct fmp_block *block)
 static void
 release_inside(struct fmp_heap *heap, const struct fmp_block *block, uint64_t to)
 {
-    fmp_off first = page_up(block->payload);
+    fmp_off first = fmp_page_up(block->payload);
     fmp_off last = (block->payload + to) / FMP_PAGE_BYTES * FMP_PAGE_BYTES;
     if (last > first) {
         sys_release_pages(heap->region->fd, first, last - first); /* if it fails, the pages stay: no harm */
@@ -107,21 +107,22 @@ make_cold(struct fmp_heap *heap, const struct fmp_block *block, uint64_t backed)
     release_inside(heap, block, backed);
 }
 
+/* The pages of [from, to) of the region, in a block that we own. What has become huge was asked for at once. */
 static int
-reserve_pieces(struct fmp_heap *heap, const struct fmp_block *block, uint64_t from, uint64_t to)
+reserve(struct fmp_heap *heap, const struct fmp_block *block, fmp_off from, fmp_off to)
 {
-    while (from < to) {
-        uint64_t piece = min_u64(to - from, RESERVE_PIECE);
-        if (!fmp_backing_has_room(heap, to - from)) {
-            return -ENOSPC;
-        }
-        int rc = sys_reserve_pages(heap->region->fd, block->payload + from, piece);
+    bool has_room = fmp_backing_has_room(heap, to - from);
+    bool is_huge = has_room && fmp_huge_make(heap, block, from, to);
+    while (has_room && from < to) {
+        fmp_off end = min_u64(to, from + RESERVE_PIECE);
+        int rc = sys_reserve_pages(heap->region->fd, from, end - from);
         if (rc != 0) {
             return rc;
         }
-        from += piece;
+        from = end;
+        has_room = is_huge || from == to || fmp_backing_has_room(heap, to - from);
     }
-    return 0;
+    return has_room ? 0 : -ENOSPC;
 }
 
 int
@@ -136,8 +137,8 @@ fmp_backing_take(struct fmp_heap *heap, const struct fmp_block *block, uint64_t 
     if (bytes <= backed) {
         return 0;
     }
-    uint64_t want = min_u64(page_up(bytes), c->payload);
-    int rc = reserve_pieces(heap, block, backed, want);
+    uint64_t want = fmp_huge_end(heap, block, bytes);
+    int rc = reserve(heap, block, block->payload + backed, block->payload + want);
     if (rc != 0) {
         make_cold(heap, block, want);
         return rc;
@@ -165,6 +166,28 @@ fmp_backing_trim(struct fmp_heap *heap)
     return given;
 }
 
+/* May so many bytes be kept? The machine is asked once, and only by who has much: its memory does not change, and a
+ * group's limit hardly. */
+static bool
+are_kept(struct fmp_heap *heap, int64_t bytes)
+{
+    if (bytes > heap->warm_max && !heap->warm_is_known) {
+        uint64_t part = sys_memory_available().total / WARM_PART;
+        int64_t most = (int64_t)min_u64(part, WARM_BYTES_MOST);
+        heap->warm_max = most > WARM_BYTES_LEAST ? most : WARM_BYTES_LEAST;
+        heap->warm_is_known = true;
+    }
+    return bytes <= heap->warm_max;
+}
+
+void
+fmp_backing_open(struct fmp_heap *heap)
+{
+    const char *env = getenv("FASTMP_WARM_BYTES");
+    heap->warm_is_known = env != NULL;
+    heap->warm_max = env != NULL ? (int64_t)min_u64(strtoull(env, NULL, 10), INT64_MAX) : WARM_BYTES_LEAST;
+}
+
 void
 fmp_backing_leave(struct fmp_heap *heap, const struct fmp_block *block)
 {
@@ -173,7 +196,7 @@ fmp_backing_leave(struct fmp_heap *heap, const struct fmp_block *block)
     }
     int64_t backed = (int64_t)fmp_backing_bytes(heap, block);
     int64_t warm = fmp_fetch_add_relaxed(&heap->shm->warm_bytes, backed); /* relaxed: a hint */
-    if (warm + backed <= WARM_BYTES_MAX) {
+    if (are_kept(heap, warm + backed)) {
         return;
     }
     fmp_fetch_add_relaxed(&heap->shm->warm_bytes, -backed);

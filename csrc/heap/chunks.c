@@ -174,25 +174,37 @@ back_table(struct fmp_heap *heap, uint64_t end)
     return rc;
 }
 
+/* Where a run that may begin at chunk `n` begins: with a huge page, if it is as large as one and there is room. A chunk
+ * that is left out is virtual space only, and to a walk as one whose claimer was killed. */
+static uint64_t
+begin_of_run(const struct fmp_heap *heap, uint32_t run, uint64_t n)
+{
+    uint64_t beyond = fmp_chunk_off(heap, n) % SYS_HUGE_BYTES / FMP_CHUNK_BYTES;
+    bool leaves_out = beyond != 0 && run >= SYS_HUGE_BYTES / FMP_CHUNK_BYTES && run < heap->chunks - n;
+    return leaves_out ? n + SYS_HUGE_BYTES / FMP_CHUNK_BYTES - beyond : n;
+}
+
 /* The first page of the run exists before it is claimed, so a chunk is lost to a full memory never, and to a killed
  * claimer at most. */
 static int
 claim_run(struct fmp_heap *heap, uint32_t run, uint64_t *chunk)
 {
-    uint64_t n = fmp_load_relaxed(&heap->shm->next_chunk);
+    uint64_t n = fmp_load_relaxed(&heap->shm->next_chunk), begin;
     do {
         if (n > heap->chunks || run > heap->chunks - n) {
             return -ENOSPC;
         }
-        int rc = back_table(heap, n + run);
+        begin = begin_of_run(heap, run, n);
+        int rc = back_table(heap, begin + run);
         if (rc == 0) {
-            rc = sys_reserve_pages(heap->region->fd, fmp_chunk_off(heap, n), FMP_PAGE_BYTES);
+            rc = sys_reserve_pages(heap->region->fd, fmp_chunk_off(heap, begin), FMP_PAGE_BYTES);
         }
         if (rc != 0) {
             return rc;
         }
-    } while (!fmp_cas_release(&heap->shm->next_chunk, &n, n + run)); /* H15: pairs with the load in claimed_chunks */
-    *chunk = n;
+    } while (
+        !fmp_cas_release(&heap->shm->next_chunk, &n, begin + run)); /* H15: pairs with the load in claimed_chunks */
+    *chunk = begin;
     return 0;
 }
 

@@ -44,6 +44,11 @@ struct fmp_heap {
      * their class, so that this remains true whatever becomes of the ring. */
     fmp_off carrier;
     struct fmp_block_shm *carrier_block;
+    int64_t warm_max; /* bytes of free pages that are kept: at least so many, until it is known */
+    bool warm_is_known;
+    bool huge_never;     /* the kernel does not know the call */
+    bool huge_ever;      /* it has made some */
+    uint32_t huge_pause; /* blocks that go without huge pages, as it has refused some */
 };
 
 /* A block that is known to exist. */
@@ -124,8 +129,19 @@ int fmp_backing_bitmap(struct fmp_heap *heap, const struct fmp_block *block);
 uint64_t fmp_backing_trim(struct fmp_heap *heap);
 /* What the block adds to `warm_bytes`. */
 int64_t fmp_backing_warm(const struct fmp_heap *heap, const struct fmp_block *block);
+/* How much is kept warm, where the environment says it. */
+void fmp_backing_open(struct fmp_heap *heap);
 /* Bytes of payload that may be touched. */
 uint64_t fmp_backing_bytes(const struct fmp_heap *heap, const struct fmp_block *block);
+
+/* huge.c: huge pages. */
+
+/* Where the pages of the first `bytes` of a block end, if it had better end with a huge page; else `bytes` in whole
+ * pages. */
+uint64_t fmp_huge_end(const struct fmp_heap *heap, const struct fmp_block *block, uint64_t bytes);
+/* Makes huge pages of what can be made of them in [from, to) of the region, in a block that we own: true if all that
+ * was done. Pages may be missing all the same, at the ends or anywhere. */
+bool fmp_huge_make(struct fmp_heap *heap, const struct fmp_block *block, fmp_off from, fmp_off to);
 
 /* hints.c: where a free block may be. */
 

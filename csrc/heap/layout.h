@@ -49,6 +49,12 @@
 #define FMP_BITMAP_BYTES 512u
 #define FMP_BITMAP_WORDS (FMP_BITMAP_BYTES / 8u)
 
+FMP_INLINE uint64_t
+fmp_page_up(uint64_t bytes)
+{
+    return (bytes + FMP_PAGE_BYTES - 1) / FMP_PAGE_BYTES * FMP_PAGE_BYTES;
+}
+
 /* At FMP_HEAP_OFF. */
 struct fmp_heap_shm {
     FMP_ALIGNED _Atomic uint64_t next_chunk; /* chunks below it are claimed; only grows */

@@ -10,6 +10,9 @@
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3 */
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
 
 /* Not executable, for good, where the kernel knows of that. */
 static int
@@ -36,10 +39,22 @@ sys_memfd(const char *name, uint64_t size)
     return fd;
 }
 
+static void *
+map_at(void *hint, int fd, uint64_t size)
+{
+    return mmap(hint, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+}
+
 int
 sys_map_shared(int fd, uint64_t size, void **base)
 {
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    void *p = map_at(NULL, fd, size);
+    uintptr_t beyond = (uintptr_t)p % SYS_HUGE_BYTES;
+    if (p != MAP_FAILED && beyond != 0) {
+        /* Mappings grow down, so a little below it there is room, too; it is a hint, and may lead anywhere. */
+        munmap(p, size);
+        p = map_at((char *)p - beyond, fd, size);
+    }
     if (p == MAP_FAILED) {
         return -errno;
     }
@@ -65,6 +80,12 @@ sys_reserve_pages(int fd, uint64_t off, uint64_t len)
             return errno == EDQUOT || errno == ENOMEM ? -ENOSPC : -errno;
         }
     }
+}
+
+int
+sys_collapse_pages(void *p, uint64_t len)
+{
+    return madvise(p, len, MADV_COLLAPSE) == 0 ? 0 : -errno;
 }
 
 int

@@ -7,11 +7,18 @@
 /* A memfd, close-on-exec, of `size` bytes, sparse, that can neither shrink nor grow nor be sealed in any other way. The
  * descriptor, or -errno. */
 int sys_memfd(const char *name, uint64_t size);
-/* Maps `size` bytes of `fd` shared and not reserved, at *base. 0 or -errno. */
+/* Maps `size` bytes of `fd` shared and not reserved, at *base: a multiple of a huge page if that can be had. 0 or
+ * -errno. */
 int sys_map_shared(int fd, uint64_t size, void **base);
 int sys_unmap(void *base, uint64_t size);
 /* Makes sure that the pages behind [off, off+len) exist: 0, or -ENOSPC / -errno. A later store cannot raise SIGBUS. */
 int sys_reserve_pages(int fd, uint64_t off, uint64_t len);
+/* A page table's worth of small pages: what one huge page takes the place of. */
+#define SYS_HUGE_BYTES (UINT64_C(1) << 21)
+/* Makes huge pages of what is mapped shared at [p, p+len), whole huge pages of which each holds at least one small page
+ * already; the rest of it reads as zero. 0; or -errno, and then some may be huge, and nothing else has changed: EINVAL
+ * where the kernel knows nothing of it, ENOMEM, EBUSY or EAGAIN where it has none now. */
+int sys_collapse_pages(void *p, uint64_t len);
 /* Gives the pages behind [off, off+len) back; they read as zero afterwards. */
 int sys_release_pages(int fd, uint64_t off, uint64_t len);
 /* available.c. Bytes that could still be reserved without the kernel killing somebody for them, and of how many: of the

@@ -1,4 +1,6 @@
 /* The block heap in one process: sizes, contents, ownership, holders, bad offsets, a full region. */
+#include <sys/resource.h>
+
 #include "check.h"
 #include "heap/classes.h"
 #include "heap/heap.h"
@@ -317,6 +319,7 @@ test_more_than_the_machine_has(void)
 static void
 test_pages_are_given_back(void)
 {
+    setenv("FASTMP_WARM_BYTES", "268435456", 1);
     open_heap(0);
     enum { N = 40 };
     fmp_off offs[N];
@@ -335,6 +338,78 @@ test_pages_are_given_back(void)
         memset(fmp_at(&region, again[i]), 1, 1 << 16);
         CHECK(fmp_heap_usable(heap, again[i]) >= 16 << 20);
     }
+    close_heap();
+}
+
+/* Nothing is kept where the environment says so. */
+static void
+test_nothing_is_kept_warm(void)
+{
+    setenv("FASTMP_WARM_BYTES", "0", 1);
+    open_heap(0);
+    fmp_heap_free(heap, alloc(8 << 20));
+    fmp_heap_free(heap, alloc(1 << 17));
+    CHECK_EQ(count().bytes_backed, 0);
+    close_heap();
+}
+
+#define HUGE_TEST_BYTES (UINT64_C(64) << 20)
+
+static long
+faults(void)
+{
+    struct rusage usage;
+    CHECK_EQ(getrusage(RUSAGE_SELF, &usage), 0);
+    return usage.ru_minflt;
+}
+
+/* The page faults of who stores into each small page; not those of a sanitizer that looks on. */
+__attribute__((no_sanitize("address", "thread", "undefined"))) static long
+faults_of_stores(char *p)
+{
+    long before = faults();
+    for (uint64_t at = 0; at < HUGE_TEST_BYTES; at += 4096) {
+        ((volatile char *)p)[at] = 1;
+    }
+    return faults() - before;
+}
+
+/* What the kernel makes of memory of our own, when it is asked. */
+static bool
+kernel_makes_huge_pages(void)
+{
+    int fd = sys_memfd("probe", HUGE_TEST_BYTES);
+    void *p;
+    CHECK(fd >= 0);
+    CHECK_OK(sys_map_shared(fd, HUGE_TEST_BYTES, &p));
+    CHECK_OK(sys_reserve_pages(fd, 0, HUGE_TEST_BYTES));
+    bool made = (uintptr_t)p % SYS_HUGE_BYTES == 0 && sys_collapse_pages(p, HUGE_TEST_BYTES) == 0;
+    sys_unmap(p, HUGE_TEST_BYTES);
+    close(fd);
+    return made;
+}
+
+static void
+touch_as_another(void *off)
+{
+    CHECK(faults_of_stores(fmp_at(&region, *(fmp_off *)off)) < 256);
+}
+
+/* In huge pages a large block costs few page faults, its first user and the next; warm, it costs its user none. */
+static void
+test_few_page_faults(void)
+{
+    open_heap(0);
+    bool had_some = kernel_makes_huge_pages();
+    fmp_off off = alloc(HUGE_TEST_BYTES);
+    long cold = faults_of_stores(fmp_at(&region, off));
+    if (had_some && kernel_makes_huge_pages()) { /* before and after: it did not run out of them in between */
+        CHECK(cold < 256);
+        CHECK_EXITED(check_fork(touch_as_another, &off), 0);
+    }
+    fmp_heap_free(heap, off);
+    CHECK_EQ(alloc(HUGE_TEST_BYTES), off);
+    CHECK(faults_of_stores(fmp_at(&region, off)) < 256);
     close_heap();
 }
 
@@ -460,6 +535,8 @@ main(int argc, char **argv)
     RUN(test_larger_class_helps);
     RUN(test_more_than_the_machine_has);
     RUN(test_pages_are_given_back);
+    RUN(test_nothing_is_kept_warm);
+    RUN(test_few_page_faults);
     RUN(test_full_region_gives_pages_back);
     RUN(test_nobody_cannot_allocate);
     RUN(test_second_handle_sees_the_same);

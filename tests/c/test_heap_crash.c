@@ -7,6 +7,7 @@
 
 #define LIMIT 16
 #define KEPT 3
+#define WARM_BYTES (32 << 20)
 
 static struct fmp_region region;
 static struct fmp_heap *heap;
@@ -121,14 +122,14 @@ make_and_drop(enum fmp_block_kind kind)
     fmp_heap_drop(heap, off, region.me);
 }
 
-/* More than the budget of warm pages, so that some are given back. */
+/* More than main lets be kept warm, so that some are given back. */
 static void
 free_many_pages(void)
 {
-    enum { N = 20 };
+    enum { N = 4 };
     fmp_off offs[N];
     for (int i = 0; i < N; i++) {
-        CHECK_OK(fmp_heap_alloc(heap, 16 << 20, &offs[i]));
+        CHECK_OK(fmp_heap_alloc(heap, WARM_BYTES / 2, &offs[i]));
     }
     for (int i = 0; i < N; i++) {
         fmp_heap_free(heap, offs[i]);
@@ -253,6 +254,7 @@ test_killed_at_each_point(void)
         {"heap:hold", 1},         {"heap:hold", 2},         {"heap:dropping", 1}, {"heap:dropping", 4},
         {"heap:drop-cleared", 1}, {"heap:drop-cleared", 2}, {"heap:unheld", 1},   {"heap:unheld", 2},
         {"heap:last", 1},         {"heap:last", 2},         {"heap:cold", 1},     {"heap:seized", 1},
+        {"heap:planted", 1},      {"heap:huge", 1},
     };
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
         kill_at(faults[i].point, faults[i].nth);
@@ -384,6 +386,9 @@ int
 main(int argc, char **argv)
 {
     CHECK_INIT(argc, argv);
+    char warm[16];
+    snprintf(warm, sizeof warm, "%d", WARM_BYTES);
+    setenv("FASTMP_WARM_BYTES", warm, 1);
     RUN(test_killed_at_each_point);
     RUN(test_killed_reclaimer);
     RUN(test_living_are_not_robbed);

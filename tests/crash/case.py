@@ -30,6 +30,8 @@ CASE_SECONDS = 15.0
 SURVIVAL_SECONDS = 4.0
 #: How soon what the dead held must be given back.
 SETTLE_SECONDS = 10.0
+#: So much free memory is kept by a region, so that a scenario has more of it soon.
+WARM_BYTES = 32 << 20
 #: For so long the victim is stopped: more than a waiter sleeps before it asks who lives.
 STOP_SECONDS = 0.15
 
@@ -179,6 +181,7 @@ class Outcome:
 
 def play(scenario: Callable[[Victim], None], point: str | None, nth: int, action: str) -> Outcome:
     """Play the scenario in this process."""
+    os.environ["FASTMP_WARM_BYTES"] = str(WARM_BYTES)
     record = _core._fault_record()
     gc.collect()
     baseline = blocks_in_use()

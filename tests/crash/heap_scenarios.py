@@ -11,8 +11,8 @@ from typing import Any
 from case import Victim, finish, fork, helper
 
 SIZES = (100, 5_000, 70_000, 300_000, 3_000_000)
-#: More than the free pages that a region keeps warm.
-BIG, BIG_COUNT = 16 << 20, 20
+#: More than a case's region keeps warm.
+BIG, BIG_COUNT = 16 << 20, 4
 
 
 class Buffer:
@@ -64,7 +64,7 @@ def cooler_dies(victim: Victim) -> None:
 
 
 #: Scenarios that take long are played at the points for which they are made.
-ONLY = {"Heap, who gives pages back": ("heap:cold",)}
+ONLY = {"Heap, who gives pages back": ("heap:cold", "heap:planted", "heap:huge")}
 
 SCENARIOS: dict[str, Callable[[Victim], None]] = {
     "Heap, who makes and drops": churner_dies,
