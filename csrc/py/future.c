@@ -22,7 +22,6 @@ struct fmp_future {
 PyTypeObject *fmp_future_type;
 static const char *const state_text[STATES] = {"PENDING", "RUNNING", "CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED"};
 static PyObject *state_names[STATES];
-static PyObject *exc_cancelled, *base_future; /* concurrent.futures.CancelledError, .Future */
 
 /* ---- completion ---- */
 
@@ -125,13 +124,28 @@ wait_done(struct fmp_future *f, PyObject *timeout)
 static PyObject *
 standard(PyObject *self, const char *name, PyObject *timeout)
 {
-    return PyObject_CallMethod(base_future, name, "OO", self, timeout != NULL ? timeout : Py_None);
+    static PyObject *kept;
+    PyObject *base = fmp_py_lookup(&kept, "concurrent.futures._base", "Future");
+    if (base == NULL) {
+        return NULL;
+    }
+    return PyObject_CallMethod(base, name, "OO", self, timeout != NULL ? timeout : Py_None);
 }
 
 static bool
 is_cancelled(const struct fmp_future *f)
 {
     return f->state == CANCELLED || f->state == CANCELLED_AND_NOTIFIED;
+}
+
+static void
+raise_cancelled(void)
+{
+    static PyObject *kept;
+    PyObject *error = fmp_py_lookup(&kept, "concurrent.futures._base", "CancelledError");
+    if (error != NULL) {
+        PyErr_SetNone(error);
+    }
 }
 
 /* Parses the timeout and waits: 1 it is done here, 0 the standard library must wait (timeout in *timeout), -1 with an
@@ -154,7 +168,7 @@ await_outcome(PyObject *self, const char *name, PyObject *const *args, Py_ssize_
         }
     }
     if (is_cancelled(f)) {
-        PyErr_SetNone(exc_cancelled);
+        raise_cancelled();
         return -1;
     }
     return f->state == FINISHED;
@@ -415,16 +429,6 @@ fmp_py_register_future(PyObject *module)
         if (state_names[i] == NULL) {
             return -1;
         }
-    }
-    PyObject *base = PyImport_ImportModule("concurrent.futures._base");
-    if (base == NULL) {
-        return -1;
-    }
-    Py_XSETREF(exc_cancelled, PyObject_GetAttrString(base, "CancelledError"));
-    Py_XSETREF(base_future, PyObject_GetAttrString(base, "Future"));
-    Py_DECREF(base);
-    if (exc_cancelled == NULL || base_future == NULL) {
-        return -1;
     }
     fmp_future_type = fmp_py_add_type(module, &future_spec, (PyObject *)fmp_job_type);
     return fmp_future_type != NULL ? 0 : -1;

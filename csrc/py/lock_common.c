@@ -21,18 +21,6 @@ step(void *ctx, uint64_t deadline_ns)
     return fmp_lock_acquire(ctx, deadline_ns);
 }
 
-static PyObject *
-owner_died_class(void)
-{
-    static PyObject *found; /* kept for ever: the module supports one interpreter */
-    if (found == NULL) {
-        PyObject *module = PyImport_ImportModule("fastmp._errors");
-        found = module != NULL ? PyObject_GetAttrString(module, "OwnerDied") : NULL;
-        Py_XDECREF(module);
-    }
-    return found;
-}
-
 /* We have the lock from `dead`: what else it held is given back, and the user is told. -1 if the warning is an error.
  */
 static int
@@ -41,7 +29,8 @@ bury_and_warn(struct fmp_py_lock *self, uint32_t dead)
     struct fmp_space *space = self->base.handle.space;
     long pid = (long)fmp_participant_pid(&space->region, dead);
     fmp_space_bury(space, dead);
-    PyObject *category = owner_died_class();
+    static PyObject *kept;
+    PyObject *category = fmp_py_lookup(&kept, "fastmp._errors", "OwnerDied");
     if (category == NULL) {
         return -1;
     }

@@ -13,6 +13,23 @@ fmp_py_add_type(PyObject *module, PyType_Spec *spec, PyObject *bases)
     return rc == 0 ? (PyTypeObject *)type : NULL;
 }
 
+PyObject *
+fmp_py_lookup(PyObject **kept, const char *module, const char *name)
+{
+    if (FMP_LIKELY(*kept != NULL)) {
+        return *kept;
+    }
+    PyObject *imported = PyImport_ImportModule(module);
+    PyObject *found = imported != NULL ? PyObject_GetAttrString(imported, name) : NULL;
+    Py_XDECREF(imported);
+    if (*kept == NULL) { /* otherwise another thread was faster, while this one imported */
+        *kept = found;
+    } else {
+        Py_XDECREF(found);
+    }
+    return *kept;
+}
+
 static int
 core_exec(PyObject *module)
 {

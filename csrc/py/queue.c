@@ -439,6 +439,10 @@ set_kind(struct fmp_queue *q, long long maxsize, bool joinable)
         PyErr_Format(PyExc_OverflowError, "maxsize %lld is too large", maxsize);
         return 0;
     }
+    if (fmp_py_lookup(&fmp_queue_full_error, "queue", "Full") == NULL ||
+        fmp_py_lookup(&fmp_queue_empty_error, "queue", "Empty") == NULL) {
+        return 0;
+    }
     q->fd = -1;
     q->bounded = maxsize > 0 && maxsize <= BOUND_MAX;
     q->joinable = joinable;
@@ -586,15 +590,5 @@ static PyType_Spec queue_spec = {
 int
 fmp_py_register_queue(PyObject *module)
 {
-    PyObject *queue = PyImport_ImportModule("queue");
-    if (queue == NULL) {
-        return -1;
-    }
-    Py_XSETREF(fmp_queue_full_error, PyObject_GetAttrString(queue, "Full"));
-    Py_XSETREF(fmp_queue_empty_error, PyObject_GetAttrString(queue, "Empty"));
-    Py_DECREF(queue);
-    if (fmp_queue_full_error == NULL || fmp_queue_empty_error == NULL) {
-        return -1;
-    }
     return fmp_py_add_type(module, &queue_spec, NULL) != NULL ? 0 : -1;
 }

@@ -79,7 +79,7 @@ fmp_queue_bell_vain(struct fmp_queue *q)
     }
 }
 
-/* queue.c, for queue_batch.c too. queue.Full and queue.Empty: the same in every interpreter state. */
+/* queue.c, for queue_batch.c too. queue.Full and queue.Empty: there once a queue is set up. */
 extern PyObject *fmp_queue_full_error, *fmp_queue_empty_error;
 /* 0, or -1 with the ValueError of a closed queue set. */
 int fmp_queue_check_open(struct fmp_queue *q);

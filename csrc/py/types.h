@@ -44,5 +44,8 @@ FMP_PY_UNITS(FMP_PY_DECLARE)
 /* Creates a heap type from `spec`, sets its __module__ name as in the spec, and adds it to the module. A borrowed
  * reference, or NULL. */
 PyTypeObject *fmp_py_add_type(PyObject *module, PyType_Spec *spec, PyObject *bases);
+/* What a Python module has under this name, looked up at the first call, as `import fastmp` must stay cheap, and kept
+ * in *kept for ever, as there is one interpreter. A borrowed reference, or NULL with an exception set. */
+PyObject *fmp_py_lookup(PyObject **kept, const char *module, const char *name);
 
 #endif
