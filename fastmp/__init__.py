@@ -9,19 +9,23 @@ Three ways in, the same classes behind each:
 All names are those of `multiprocessing`; the others are in the second part of `__all__`.
 """
 
+from __future__ import annotations
+
 import multiprocessing as _multiprocessing  # noqa: F401  first: with FASTMP_INSTALL=1 it calls install()
-from typing import TYPE_CHECKING, Any
 
 from . import _core as _core  # says which feature of the kernel is missing
 from . import context as context
 from . import process as process
-from ._errors import OwnerDied, TaskFailed, WorkerDied
-from ._install import install, installed, uninstall
-from ._jupyter import load_ipython_extension, unload_ipython_extension
 from .context import _default_context
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ._atomic import atomic
+    from ._errors import OwnerDied, TaskFailed, WorkerDied
+    from ._install import install, installed, uninstall
+    from ._jupyter import load_ipython_extension, unload_ipython_extension
     from ._shared_array import shared_array
     from ._shared_dict import shared_dict
     from .concurrent.futures.process import ProcessPoolExecutor
@@ -122,6 +126,9 @@ set_start_method = _default_context.set_start_method
 
 
 _LATE = {  # what imports more than a program without it should pay for
+    **dict.fromkeys(("OwnerDied", "TaskFailed", "WorkerDied"), "._errors"),
+    **dict.fromkeys(("install", "installed", "uninstall"), "._install"),
+    **dict.fromkeys(("load_ipython_extension", "unload_ipython_extension"), "._jupyter"),
     "ProcessPoolExecutor": ".concurrent.futures.process",
     "atomic": "._atomic",
     "shared_array": "._shared_array",
@@ -143,3 +150,7 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE, *_MODULES})

@@ -10,12 +10,16 @@ import ctypes
 import sys
 from collections.abc import Sized
 from dataclasses import dataclass
-from typing import Any
 
 from . import _core
 from ._layout import is_callback, is_pointer, is_swapped
 from ._references import block_of
 from .sharedctypes import RawArray
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = ["Argument", "Items", "bind", "bind_out", "items_of"]
 

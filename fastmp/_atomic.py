@@ -8,10 +8,14 @@ from __future__ import annotations
 import ctypes
 import operator
 import sys
-from typing import Any
 
 from . import _core
 from ._layout import code_of, field_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = ["atomic"]
 

@@ -27,11 +27,15 @@ from collections import ChainMap
 from functools import cache, partial, reduce
 from importlib import import_module
 from types import FunctionType, MethodType, ModuleType
-from typing import Any, ClassVar
 
 from . import _core, reduction
 from ._installed import is_installed
 from .reduction import ForkingPickler
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar
+
 
 __all__ = ["ByValue", "Results", "Sender", "dumps_result", "goes_by_value"]
 
@@ -365,7 +369,7 @@ def _pickler() -> Any:
 # ---- the receiver
 
 
-class _Globals(dict[str, Any]):
+class _Globals(dict[str, object]):
     """Stands for the main module's globals; pickles as those of the receiver."""
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -18,13 +18,14 @@ from contextlib import suppress
 from functools import partial
 from multiprocessing import util as _util
 from types import BuiltinFunctionType
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core, popen_fork
 from .process import BaseProcess, ForkProcess, Process
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any, NoReturn
 
     from ._template import Template
 

@@ -14,10 +14,12 @@ from __future__ import annotations
 import os
 import threading
 from multiprocessing.context import get_spawning_popen
-from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .connection import Connection
 
 __all__ = ["HandsOn", "RingFd", "alone", "claim", "remember", "ring_fd"]

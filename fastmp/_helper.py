@@ -10,14 +10,16 @@ import sys
 import threading
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, TypeVar
 
     from . import _core
 
-_Owner = TypeVar("_Owner")
+    _Owner = TypeVar("_Owner")
+
 
 #: Seconds that the helper stays out of the way of a thread that takes results itself.
 _BACK_OFF = 0.005

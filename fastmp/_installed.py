@@ -5,7 +5,10 @@ Below both who puts it there (`_install`) and who acts otherwise then (`queues`,
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = ["changes", "is_installed"]
 

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = ["code_of", "field_of", "fields_of", "is_callback", "is_pointer", "is_swapped"]
 

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import operator
 import os
-from typing import TYPE_CHECKING, Any
 
 from . import _core
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ._arrays import Argument
     from ._signature import Signature
 

@@ -13,15 +13,19 @@ from __future__ import annotations
 import threading
 from multiprocessing import pool as _pool
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
 
 from ._queue_insides import StandardSimpleQueue
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
     from . import _core
     from .pool import Pool
+
+    _Task = tuple[int, int, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+    _Outcome = tuple[bool, Any]
 
 __all__ = ["Cache", "StandardPool", "TaskQueue", "changes_insides"]
 
@@ -32,9 +36,6 @@ INSIDES = {
     for name, value in vars(_standard).items()
     if isinstance(value, _METHODS) and name.startswith("_") and not name.startswith("__") and name != "_check_running"
 }
-
-_Task = tuple[int, int, "Callable[..., Any]", tuple[Any, ...], dict[str, Any]]
-_Outcome = tuple[bool, Any]
 
 
 def changes_insides(cls: type) -> bool:
@@ -50,7 +51,7 @@ class StandardPool(_standard):  # type: ignore[misc]
         self._quick_put, self._quick_get = self._inqueue._writer.send, self._outqueue._reader.recv  # type: ignore[attr-defined]
 
 
-class Cache(dict[int, Any]):
+class Cache(dict[int, object]):
     """A pool's calls that are not done, by number, as they were when it was asked; a stranger may enter his own."""
 
     def __init__(self, crew: _core.Crew, strangers: dict[int, Any]) -> None:

@@ -10,9 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from multiprocessing import queues as _standard
 from types import FunctionType
-from typing import Any
 
 from .connection import standard_pipe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 #: What only the standard library's queues have.
 INSIDES = frozenset({"_rlock", "_wlock", "_sem", "_notempty", "_buffer", "_send_bytes", "_recv_bytes"})

@@ -15,10 +15,14 @@ from __future__ import annotations
 import struct
 import sys
 from importlib import import_module
-from typing import Any, cast
 
 from . import _core, reduction
 from .reduction import ForkingPickler
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = ["block_of", "know_numpy"]
 
@@ -79,12 +83,12 @@ def _ndarray_on(block: Any, shape: Any, dtype: Any, offset: int, strides: Any, i
 
 
 def _reduce_memoryview(view: memoryview) -> Any:
-    block = block_of(view) or getattr(view.obj, "_wrapper", None)
+    block: Any = block_of(view) or getattr(view.obj, "_wrapper", None)
     place = _place(view) if isinstance(block, _core.ValueBlock) else None
     if place is None:
         return view.__reduce_ex__(5)  # raises what each Python says of memoryviews
     code, shape, offset, bytes_, step = place
-    offset -= _core.buffer_address(memoryview(cast(_core.ValueBlock, block)))
+    offset -= _core.buffer_address(memoryview(block))
     return _memoryview_on, (block, code, shape, offset, bytes_, step, view.readonly)
 
 

@@ -10,10 +10,14 @@ import math
 import operator
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
 
 from . import _core
 from ._references import know_numpy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = ["shared_array"]
 

@@ -26,12 +26,13 @@ import sys
 from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import util as _util
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core, popen_fork
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, NoReturn
 
 __all__ = ["Template", "is_forked"]
 

@@ -15,10 +15,14 @@ import signal
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 from . import _core
 from .popen_fork import Popen, readable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = ["send_signal"]
 

@@ -10,17 +10,19 @@ import threading
 import weakref
 from contextlib import suppress
 from multiprocessing.process import parent_process
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core
 from ._by_value import dumps_result
 from ._errors import TaskFailed, WorkerDied
 from .reduction import ForkingPickler
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, TypeVar
 
-_Owner = TypeVar("_Owner")
+    _Owner = TypeVar("_Owner")
+
 
 #: Seconds that a worker has to end when it was told to, before it is killed.
 _PATIENCE = 5.0

@@ -7,17 +7,23 @@ lifeline that tells the end of file, and what `select`, `asyncio` and `wait` loo
 descriptor, and those of `Listener` and `Client`, are the standard library's, with its protocol byte for byte.
 """
 
+from __future__ import annotations
+
 import multiprocessing.connection as _standard
 import selectors
 import time
 from collections.abc import Iterable
 from multiprocessing import reduction as _reduction
 from multiprocessing.connection import Client, answer_challenge, deliver_challenge
-from typing import Any
 
 from . import _core, _handed_on
 from ._timeouts import countable
 from .reduction import ForkingPickler, detach
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = ["Client", "Connection", "Listener", "Pipe", "answer_challenge", "deliver_challenge", "wait"]
 

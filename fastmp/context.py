@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import multiprocessing.context as _standard
 import sys
-from contextlib import suppress
 from multiprocessing.context import (
     AuthenticationError,
     BufferTooShort,
@@ -21,12 +20,13 @@ from multiprocessing.context import (
     get_spawning_popen,
     set_spawning_popen,
 )
-from typing import TYPE_CHECKING, Any
 
 from .process import ForkProcess, ForkServerProcess, Process, SpawnProcess
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
     from . import connection, managers, pool, queues, synchronize
 
@@ -249,8 +249,10 @@ def default_start_method() -> str:
 
 def adopt_start_method(method: str) -> None:
     """Set the default start method to that of the parent, unless it is another library's, which is not there yet."""
-    with suppress(ValueError):
+    try:
         _default_context._actual_context = _default_context.get_context(method)
+    except ValueError:
+        return
 
 
 def default_process_class() -> Any:

@@ -14,11 +14,15 @@ import os
 from importlib import import_module
 from multiprocessing import forkserver as _standard
 from multiprocessing.util import ForkAwareThreadLock
-from typing import Any
 
 from ._install import install
 from ._installed import is_installed
 from .spawn import get_preparation_data
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = ["connect_to_new_process", "ensure_running", "get_inherited_fds", "set_forkserver_preload"]
 

@@ -1,8 +1,14 @@
 """`multiprocessing.heap`, unchanged: arenas for those who use it; fastmp's own memory is `csrc/heap/`."""
 
+from __future__ import annotations
+
 from multiprocessing import heap as _standard
 from multiprocessing.heap import *  # noqa: F403
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = list(_standard.__all__)
 

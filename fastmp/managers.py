@@ -16,11 +16,15 @@ from multiprocessing import managers as _managers
 from multiprocessing import util
 from multiprocessing.managers import *  # noqa: F403
 from multiprocessing.process import current_process
-from typing import Any
 
 from . import _core
 from .connection import Connection, Pipe
 from .pool import Pool
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 _standard: Any = _managers  # its inner names have no declared types
 SET_METHODS = (

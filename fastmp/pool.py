@@ -23,7 +23,6 @@ from multiprocessing import TimeoutError
 from multiprocessing import pool as _pool
 from multiprocessing import util as _util
 from multiprocessing.pool import CLOSE, INIT, RUN, TERMINATE
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core
 from ._by_value import Results, Sender
@@ -46,9 +45,11 @@ from ._workers import (
     worker_died,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
+    from typing import Any, NoReturn
 
 __all__ = [
     "ApplyResult",

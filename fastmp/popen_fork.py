@@ -20,13 +20,14 @@ from math import ceil
 from multiprocessing import popen_fork as _standard
 from multiprocessing import util as _util
 from types import BuiltinFunctionType
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core
 from ._timeouts import countable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
+    from typing import Any, NoReturn
 
 __all__ = ["Popen"]
 

@@ -12,13 +12,14 @@ import threading
 from contextlib import suppress
 from multiprocessing import popen_forkserver as _standard
 from multiprocessing import util as _util
-from typing import TYPE_CHECKING, Any
 
 from . import _core, forkserver, popen_fork, spawn
 from ._handed_on import HandsOn
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
+    from typing import Any
 
 __all__ = ["Popen"]
 

@@ -10,13 +10,14 @@ import os
 from multiprocessing import popen_spawn_posix as _standard
 from multiprocessing import resource_tracker
 from multiprocessing import util as _util
-from typing import TYPE_CHECKING, Any
 
 from . import popen_fork, spawn
 from ._handed_on import HandsOn
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
+    from typing import Any
 
 __all__ = ["Popen"]
 

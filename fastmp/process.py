@@ -11,10 +11,11 @@ import multiprocessing.context as _standard
 import signal
 from multiprocessing import process as _process
 from multiprocessing.process import BaseProcess, active_children, current_process, parent_process
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from .popen_fork import Popen
 

@@ -19,12 +19,16 @@ from multiprocessing import reduction as _reduction
 from multiprocessing import util
 from multiprocessing.context import AuthenticationError, get_spawning_popen
 from queue import Empty, Full
-from typing import Any, NoReturn
 
 from . import _core
 from ._installed import is_installed
 from ._queue_insides import QueueType, StandardJoinableQueue, StandardQueue, StandardSimpleQueue
 from .reduction import detach
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
 
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
 

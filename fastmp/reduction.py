@@ -7,6 +7,8 @@ The C core (`csrc/wire/pickle.c`) makes a `ForkingPickler` for whatever is not p
 `buffer_callback` of its own.
 """
 
+from __future__ import annotations
+
 import os
 from multiprocessing import reduction as _reduction
 from multiprocessing.reduction import (
@@ -17,9 +19,12 @@ from multiprocessing.reduction import (
     send_handle,
     sendfds,
 )
-from typing import Any
 
 from ._handed_on import ring_fd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "HAVE_SEND_HANDLE",

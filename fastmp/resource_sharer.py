@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from multiprocessing import resource_sharer as _standard
 from multiprocessing.resource_sharer import *  # noqa: F403
-from typing import Any
 
 from ._handed_on import ring_fd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = list(_standard.__all__)
 

@@ -13,7 +13,11 @@ from collections.abc import Callable
 from multiprocessing import shared_memory as _shared_memory
 from multiprocessing.shared_memory import *  # noqa: F403
 from types import FunctionType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = list(_shared_memory.__all__)
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from multiprocessing import sharedctypes as _std
-from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from . import _core
@@ -23,6 +22,11 @@ from . import _references as _references  # memoryviews on what is made here go 
 from ._atomic import atomic
 from ._layout import fields_of
 from .reduction import ForkingPickler
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
 
@@ -43,7 +47,8 @@ def __getattr__(name: str) -> Any:
 def reduce_ctype(obj: Any) -> tuple[Any, ...]:
     """How a ctypes object in shared memory is pickled: by its place."""
     if not isinstance(getattr(obj, "_wrapper", None), _core.ValueBlock):
-        return cast(tuple[Any, ...], _std.reduce_ctype(obj))  # type: ignore[attr-defined]
+        plain: tuple[Any, ...] = _std.reduce_ctype(obj)  # type: ignore[attr-defined]
+        return plain
     if isinstance(obj, ctypes.Array):
         return rebuild_ctype, (obj._type_, obj._wrapper, obj._length_)  # type: ignore[attr-defined]
     return rebuild_ctype, (type(obj), obj._wrapper, None)

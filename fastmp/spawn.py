@@ -21,7 +21,6 @@ from multiprocessing import context as _context
 from multiprocessing import reduction as _reduction
 from multiprocessing import spawn as _standard
 from multiprocessing.spawn import freeze_support, get_command_line, get_executable, import_main_path, set_executable
-from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._by_value import goes_by_value
@@ -29,8 +28,10 @@ from ._install import hidden, install, original, uninstall
 from ._installed import is_installed
 from .popen_fork import end_child
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
+    from typing import Any
 
 __all__ = [
     "_main",

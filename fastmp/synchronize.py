@@ -12,10 +12,14 @@ from collections.abc import Callable
 from multiprocessing import synchronize as _standard
 from multiprocessing import util  # noqa: F401  its exit function must be older than the user's, as there
 from multiprocessing.process import current_process
-from typing import Any
 
 from . import _core
 from ._core import BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore, SemLock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
 

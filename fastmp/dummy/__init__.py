@@ -1,8 +1,14 @@
 """`multiprocessing.dummy`, unchanged: threads behind the interface of processes."""
 
+from __future__ import annotations
+
 from multiprocessing import dummy as _standard
 from multiprocessing.dummy import *  # noqa: F403
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = list(_standard.__all__)
 

@@ -1,8 +1,14 @@
 """`multiprocessing.dummy.connection`, unchanged: connections between threads."""
 
+from __future__ import annotations
+
 from multiprocessing.dummy import connection as _standard
 from multiprocessing.dummy.connection import *  # noqa: F403
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = list(_standard.__all__)
 

@@ -4,6 +4,9 @@ import ast
 from pathlib import Path
 
 import pytest
+from support.programs import home, output_of, python
+
+import fastmp
 
 PACKAGE = Path(__file__).resolve().parent.parent.parent / "fastmp"
 
@@ -106,3 +109,51 @@ def test_only_one_file_changes_other_modules(name, path):
     calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
     if name not in MAY_CHANGE_OTHERS:
         assert calls.isdisjoint({"setattr", "delattr"})
+
+
+# ---- what a program pays for
+
+#: Makes everything that a program may ask of `fastmp`, one after the other.
+USES = (
+    "fastmp.Lock()",
+    "fastmp.Queue()",
+    "fastmp.SimpleQueue()",
+    "fastmp.Pipe()",
+    "fastmp.Process(target=abs, args=(1,)).start()",
+    "fastmp.Pool(1).terminate()",
+    "fastmp.Value('i').value",
+    "fastmp.ProcessPoolExecutor(1).submit(abs, 1).result()",
+)
+LOADED = """
+import sys, multiprocessing
+before = set(sys.modules)
+import fastmp
+{then}
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+def loaded(then: str) -> set[str]:
+    """What a Python without `site` has loaded beyond what `import multiprocessing` loads."""
+    result = python("-S", "-c", LOADED.format(then=then), env={"PYTHONPATH": str(home())})
+    assert not result.stderr
+    return set(result.stdout.split())
+
+
+def test_importing_fastmp_loads_next_to_nothing():
+    """A short program pays for each module at its start."""
+    own = {"__future__", "fastmp", "fastmp._core", "fastmp.context", "fastmp.process"}
+    assert loaded("") == own
+    tools = {"contextlib", "importlib", "importlib._bootstrap", "importlib._bootstrap_external", "warnings"}
+    assert loaded("fastmp.install()") - tools == own | {"fastmp._install", "fastmp._installed", "fastmp._late"}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_no_use_loads_what_only_type_checkers_need(use):
+    assert "typing" not in loaded(use)
+
+
+def test_the_names_that_come_later_are_listed():
+    """`dir` knows them, and each of them is there."""
+    script = "import fastmp; names = dir(fastmp); print(*names); [getattr(fastmp, name) for name in names]"
+    assert set(output_of(script)[0].split()) >= {*fastmp.__all__, "queues", "pool", "shared_memory", "managers"}

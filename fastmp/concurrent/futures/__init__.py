@@ -1,5 +1,7 @@
 """`concurrent.futures` with fastmp's ProcessPoolExecutor; futures, `wait` and threads are the standard library's."""
 
+from __future__ import annotations
+
 from concurrent.futures import (
     ALL_COMPLETED,
     FIRST_COMPLETED,
@@ -13,10 +15,11 @@ from concurrent.futures import (
     as_completed,
     wait,
 )
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
+    from typing import Any
 
     from .process import ProcessPoolExecutor
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
@@ -98,7 +98,8 @@ class CallQueue:
         """Nothing to cancel."""
 
 
-class PendingItem(NamedTuple):
+class PendingItem:
     """A value of `executor._pending_work_items`."""
 
-    future: Future[object]
+    def __init__(self, future: Future[object]) -> None:
+        self.future = future

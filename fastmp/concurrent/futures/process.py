@@ -21,7 +21,6 @@ from concurrent.futures import Future as _StandardFuture
 from concurrent.futures import process as _process
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
 
 from ... import _core
 from ..._by_value import Results, Sender
@@ -42,8 +41,10 @@ from ..._workers import (
 )
 from ._insides import CallQueue, Manager, PendingItem, Wakeup
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, Literal
 
 __all__ = ["BrokenProcessPool", "Future", "ProcessPoolExecutor"]
 
