@@ -1,4 +1,5 @@
-/* Copies of few bytes without a call: most messages have fewer than 16. Called by: wire/, conn/. */
+/* Copies of few bytes without a call: most messages, and most texts in them, have at most 32. Called by: wire/, conn/.
+ */
 #ifndef FMP_BASE_COPY_H
 #define FMP_BASE_COPY_H
 
@@ -16,12 +17,18 @@
         memcpy((to) + (bytes) - sizeof last_, &last_, sizeof last_);   \
     } while (0)
 
+struct fmp_copy_pair {
+    uint64_t low, high;
+};
+
 /* memcpy. */
 FMP_INLINE void
 fmp_copy(unsigned char *to, const unsigned char *from, size_t bytes)
 {
-    if (FMP_UNLIKELY(bytes > 2 * sizeof(uint64_t))) {
+    if (FMP_UNLIKELY(bytes > 2 * sizeof(struct fmp_copy_pair))) {
         memcpy(to, from, bytes);
+    } else if (bytes >= sizeof(struct fmp_copy_pair)) {
+        FMP_COPY_ENDS(struct fmp_copy_pair, to, from, bytes);
     } else if (bytes >= sizeof(uint64_t)) {
         FMP_COPY_ENDS(uint64_t, to, from, bytes);
     } else if (bytes >= sizeof(uint32_t)) {

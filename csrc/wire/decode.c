@@ -130,21 +130,40 @@ get_bytes(struct reader *r)
     return PyBytes_FromStringAndSize((const char *)take(r, n), (Py_ssize_t)n);
 }
 
-/* All bits that occur in the n bytes at p: for ASCII, the highest is not among them. */
-static unsigned char
-bits_of(const unsigned char *p, size_t n)
+FMP_INLINE uint64_t
+word_at(const unsigned char *p)
 {
-    uint64_t all = 0, word;
-    for (; n >= sizeof word; n -= sizeof word, p += sizeof word) {
-        memcpy(&word, p, sizeof word);
-        all |= word;
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+FMP_INLINE uint64_t
+half_at(const unsigned char *p)
+{
+    uint32_t half;
+    memcpy(&half, p, sizeof half);
+    return half;
+}
+
+/* Are the n bytes at p ASCII: is the highest bit of none set? */
+FMP_INLINE bool
+is_ascii(const unsigned char *p, size_t n)
+{
+    uint64_t all = 0;
+    if (n >= 8) {
+        for (size_t i = 0; i < n - 8; i += 8) {
+            all |= word_at(p + i);
+        }
+        all |= word_at(p + n - 8); /* some bytes a second time */
+    } else if (n >= 4) {
+        all = half_at(p) | half_at(p + n - 4);
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            all |= p[i];
+        }
     }
-    for (; n > 0; n--, p++) {
-        all |= *p;
-    }
-    all |= all >> 32;
-    all |= all >> 16;
-    return (unsigned char)(all | all >> 8);
+    return (all & UINT64_C(0x8080808080808080)) == 0;
 }
 
 static PyObject *
@@ -155,7 +174,7 @@ get_ascii(struct reader *r)
         return NULL;
     }
     const unsigned char *p = take(r, n);
-    if (FMP_UNLIKELY(bits_of(p, n) > 0x7f)) {
+    if (FMP_UNLIKELY(!is_ascii(p, n))) {
         return fmp_wire_damaged("no ASCII");
     }
     if (n <= 1) {
@@ -163,7 +182,7 @@ get_ascii(struct reader *r)
     }
     PyObject *str = PyUnicode_New((Py_ssize_t)n, 0x7f);
     if (str != NULL) {
-        memcpy(PyUnicode_DATA(str), p, n);
+        fmp_copy(PyUnicode_DATA(str), p, n);
     }
     return str;
 }

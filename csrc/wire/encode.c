@@ -102,7 +102,8 @@ put_leaf(struct fmp_wire_writer *w, PyObject *o, unsigned char tag, uint64_t siz
     if (fmp_writer_room(w, bytes) < 0) {
         return PUT_ERROR;
     }
-    fmp_writer_copy(w, data, bytes);
+    fmp_copy(w->next, data, bytes);
+    w->next += bytes;
     return PUT_OK;
 }
 

@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "base/copy.h"
 #include "pyrt/carrier.h"
 #include "wire/format.h"
 #include "wire/seen.h"

@@ -59,22 +59,29 @@ add_to_table(struct fmp_seen *seen, const void *p)
     return 0;
 }
 
-int
-fmp_seen_add(struct fmp_seen *seen, const void *p)
+static bool
+is_among_few(const struct fmp_seen *seen, const void *p)
 {
-    if (seen->table != NULL) {
-        return add_to_table(seen, p);
-    }
-    for (size_t i = 0; i < seen->count; i++) {
+    for (size_t i = 0; i < FMP_SEEN_FEW; i++) {
         if (seen->few[i] == p) {
-            return 1;
+            return true;
         }
     }
-    if (seen->count < FMP_SEEN_FEW) {
-        seen->few[seen->count++] = p;
-        return 0;
+    return false;
+}
+
+int
+fmp_seen_add_to_table(struct fmp_seen *seen, const void *p)
+{
+    if (seen->table == NULL) {
+        if (is_among_few(seen, p)) {
+            return 1;
+        }
+        if (rehash(seen, SLOTS_FIRST) < 0) {
+            return -ENOMEM;
+        }
     }
-    return rehash(seen, SLOTS_FIRST) < 0 ? -ENOMEM : add_to_table(seen, p);
+    return add_to_table(seen, p);
 }
 
 void

@@ -1,5 +1,4 @@
 /* The writer: memory, segments, the copy into place; see encode.h. */
-#include "base/copy.h"
 #include "wire/encode.h"
 
 /* Own bytes that are kept for the next message. */
