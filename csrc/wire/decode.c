@@ -6,9 +6,11 @@
  * before it is believed to be of its kind.
  */
 #include "wire/encode.h"
+#include "wire/keys.h"
 
 struct reader {
     const unsigned char *next, *end;
+    uint64_t message; /* a number that no other message has: see keys.h */
 };
 
 static PyObject *get_value(struct reader *r, int depth);
@@ -291,11 +293,33 @@ get_sequence(struct reader *r, bool is_tuple, int depth)
     return sequence;
 }
 
+/* A key: a short ASCII one is the str that came before, if there is one. */
+static PyObject *
+get_key(struct reader *r, int depth)
+{
+    const unsigned char *p = r->next;
+    size_t n = left(r) < 2 + FMP_KEY_MIN || *p != FMP_TAG_ASCII ? 0 : p[1];
+    if (n < FMP_KEY_MIN || n > FMP_KEY_MAX || left(r) < 2 + n) {
+        return get_value(r, depth);
+    }
+    struct fmp_key *slot = fmp_key_slot(p + 2, n);
+    PyObject *key = fmp_key_find(slot, r->message, p + 2, n);
+    if (FMP_LIKELY(key != NULL)) {
+        r->next += 2 + n;
+        return key;
+    }
+    key = get_value(r, depth);
+    if (key != NULL) {
+        fmp_key_keep(slot, r->message, key);
+    }
+    return key;
+}
+
 /* One pair; 0, or -1 with an exception set. */
 static int
 get_pair(struct reader *r, PyObject *dict, int depth)
 {
-    PyObject *key = get_value(r, depth + 1);
+    PyObject *key = get_key(r, depth + 1);
     PyObject *value = key ? get_value(r, depth + 1) : NULL;
     int rc = value ? PyDict_SetItem(dict, key, value) : -1;
     if (FMP_UNLIKELY(rc < 0) && value != NULL && PyErr_ExceptionMatches(PyExc_TypeError)) {
@@ -394,7 +418,8 @@ fmp_wire_has_buffers(const void *data, size_t bytes)
 PyObject *
 fmp_wire_decode(const void *data, size_t bytes, PyObject *owner)
 {
-    struct reader r = {.next = data, .end = (const unsigned char *)data + bytes};
+    static uint64_t messages; /* guarded by the GIL */
+    struct reader r = {.next = data, .end = (const unsigned char *)data + bytes, .message = ++messages};
     if (bytes > 0 && is_pickle(*r.next)) {
         return fmp_wire_unpickle(data, bytes, owner);
     }

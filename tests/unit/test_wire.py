@@ -165,6 +165,32 @@ def test_distinct_equal_objects_stay_distinct() -> None:
     assert first is not second
 
 
+@pytest.mark.parametrize(
+    "key", ["ab", "abc", "k" * 7, "k" * 8, "number 17", "k" * 16, "x" * 17, "y" * 32, "z" * 33, "é" * 5]
+)
+def test_equal_keys_of_one_message_stay_distinct(key: str) -> None:
+    """Though a key that came in an earlier message is the same str again."""
+    for _ in range(3):
+        message = [{key: 1}, {key[:1] + key[1:]: 2}]
+        assert is_fast(message)
+        first, second = (next(iter(d)) for d in there_and_back(message))
+        assert first == second == key
+        assert first is not second
+
+
+def test_keys_that_are_alike_do_not_mix() -> None:
+    keys = [
+        f"{head}{n:0{width}}{tail}"
+        for head in "ab"
+        for tail in ("", "_of_it")
+        for width in (1, 9, 25)
+        for n in range(500)
+    ]
+    for _ in range(2):
+        for key in keys:
+            assert there_and_back({key: key}) == {key: key}
+
+
 def test_a_small_message_is_small() -> None:
     assert len(_core.encode(7)) == 1
     assert len(_core.encode((1, "abc", 2.5))) == 17
