@@ -29,16 +29,26 @@ map_new(struct fmp_region *r, uint64_t size)
     return rc;
 }
 
+/* What is tried first where no size was asked for. A process whose address space is limited keeps the other half, for
+ * its own objects, libraries and threads. */
+static uint64_t
+size_to_try(void)
+{
+    uint64_t half = sys_address_space() / 2 / FMP_REGION_SIZE_STEP * FMP_REGION_SIZE_STEP;
+    half = half > FMP_REGION_SIZE_MIN ? half : FMP_REGION_SIZE_MIN;
+    return half < FMP_REGION_SIZE_DEFAULT ? half : FMP_REGION_SIZE_DEFAULT;
+}
+
 int
 fmp_region_create(struct fmp_region *r, uint64_t size)
 {
-    uint64_t want = size != 0 ? size : FMP_REGION_SIZE_DEFAULT;
+    uint64_t want = size != 0 ? size : size_to_try();
     if (want < FMP_REGION_SIZE_MIN) {
         return -EINVAL;
     }
     int rc = map_new(r, want);
     while (rc != 0 && rc != -EMFILE && rc != -ENFILE && rc != -ENOSYS && size == 0 && want / 2 >= FMP_REGION_SIZE_MIN) {
-        want /= 2;
+        want = want / 2 / FMP_REGION_SIZE_STEP * FMP_REGION_SIZE_STEP;
         rc = map_new(r, want);
     }
     if (rc != 0) {

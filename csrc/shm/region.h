@@ -16,9 +16,12 @@
 #define FMP_REGION_MAGIC UINT64_C(0x31706d7473616600) /* "\0fastmp1" */
 #define FMP_REGION_LAYOUT 2u
 #define FMP_TOKEN_BYTES 16u
-/* Tried first, then halved until the kernel agrees (RLIMIT_AS, vm.overcommit_memory=2, 39-bit address spaces). */
+/* Tried first, or half of RLIMIT_AS where that is less, then halved until the kernel agrees (vm.overcommit_memory=2,
+ * 39-bit address spaces). */
 #define FMP_REGION_SIZE_DEFAULT (UINT64_C(1) << 38)
 #define FMP_REGION_SIZE_MIN (UINT64_C(1) << 24)
+/* Sizes that nobody asked for are multiples of it. */
+#define FMP_REGION_SIZE_STEP (UINT64_C(1) << 20)
 
 #define FMP_PARTICIPANTS_OFF UINT64_C(4096)
 /* sync/parking's, between the participants and the heap. */

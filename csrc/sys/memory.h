@@ -11,6 +11,8 @@ int sys_memfd(const char *name, uint64_t size);
  * -errno. */
 int sys_map_shared(int fd, uint64_t size, void **base);
 int sys_unmap(void *base, uint64_t size);
+/* How much the process may map, as it is limited now; UINT64_MAX without a limit. */
+uint64_t sys_address_space(void);
 /* Makes sure that the pages behind [off, off+len) exist: 0, or -ENOSPC / -errno. A later store cannot raise SIGBUS. */
 int sys_reserve_pages(int fd, uint64_t off, uint64_t len);
 /* A page table's worth of small pages: what one huge page takes the place of. */

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from support import pressure
+from support import limited, pressure
 from support.processes import eventually
 from support.programs import home, python
 
@@ -120,6 +120,21 @@ def test_address_space() -> None:
     came = run("address_space")
     tight = (*LARGE, *MADE, "SharedMemory")
     assert unexpected(came, {}, each(tight, NO_MEMORY) | each(("put", "put large", "callback"), NO_THREAD)) == []
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_address_space_from_the_start(method: str) -> None:
+    """Under `ulimit -v`, as on clusters: queue, pool and array work, with large contents, and half is the program's."""
+    done = python(limited.__file__, method, str(3_000_000 << 10))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_no_address_space_for_a_region() -> None:
+    """What needs one says so, and works when there is room."""
+    done = python(limited.__file__, "none", str(4_000_000 << 10))
+    assert (done.returncode, done.stderr) == (0, "")
+    kinds = [re.fullmatch(r"(\w+) (MemoryError|OSError)\(.*\)", line) for line in done.stdout.splitlines()]
+    assert [found and found[1] for found in kinds] == ["Queue", "Lock", "Pool"], done.stdout
 
 
 @functools.cache
