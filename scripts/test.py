@@ -2,8 +2,9 @@
 
 The C unit programs do not know Python and run once. For each Python: an environment .venv/<version>, the package with
 its test extras, pytest from a folder outside the sources (so that the installed package is what is tested), and a look
-at what the run has left on the machine. Pythons are tested side by side, one for each core, where each can have a
-/dev/shm of its own. Ends with pytest's closing lines; exit code 1 where anything failed.
+at what the run has left on the machine. Pythons are tested side by side where each can have a /dev/shm of its own, one
+more than there are cores, as tests wait for much of their time. Ends with pytest's closing lines; exit code 1 where
+anything failed.
 
     python scripts/test.py [3.12 ...] [--failed]
 
@@ -29,7 +30,7 @@ from environments import ROOT, VERSIONS, environment, find_python, install_proje
 sys.path.insert(0, str(ROOT / "tests"))
 from support.leftovers import command_line, pids_with_environment, shared_files
 
-RUN_SECONDS = 1500
+RUN_SECONDS = 2200
 SUMMARY_SECONDS = 30  # for pytest to tell what has failed so far
 GRACE_SECONDS = 10
 TEST_FOLDERS = ("unit", "notebook")
@@ -150,7 +151,7 @@ def test_pythons(versions: list[str], failed: bool) -> list[Outcome]:
         command = test_command(version, inside, failed)
         return run_part(f"Python {version}", [OWN_SHM, *command] if apart else command, elsewhere)
 
-    with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) if apart else 1) as threads:
+    with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1 if apart else 1) as threads:
         runs = [threads.submit(test, *each) for each in installed.items() if isinstance(each[1], Path)]
     return [run.result() for run in runs] + [each for each in installed.values() if isinstance(each, Outcome)]
 
