@@ -84,25 +84,27 @@ send_encoded(struct fmp_connection *c, struct fmp_wire_writer *w)
     return rc;
 }
 
-PyDoc_STRVAR(send_doc, "send(obj)\n--\n\nSends an object, waiting while the pipe is full.");
+PyDoc_STRVAR(send_doc, "send($self, /, obj)\n--\n\nSends an object, waiting while the pipe is full.");
 static PyObject *
-connection_send(PyObject *self, PyObject *obj)
+connection_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    static const char *const names[] = {"obj"};
+    PyObject *a[1];
     struct fmp_connection *c = of(self);
     if (!is_ours(c)) {
-        return fmp_connection_standard(self, "send", &obj, 1, NULL);
+        return fmp_connection_standard(self, "send", args, nargs, kwnames);
     }
-    if (fmp_connection_check_writable(c) < 0) {
+    if (fmp_connection_check_writable(c) < 0 || fmp_py_args("send", names, 1, 1, args, nargs, kwnames, a) < 0) {
         return NULL;
     }
     if (!fmp_pipe_end_decide(&c->end)) {
-        return fmp_connection_standard(self, "send", &obj, 1, NULL);
+        return fmp_connection_standard(self, "send", args, nargs, kwnames);
     }
     struct fmp_wire_writer *w = fmp_wire_writer_new();
     if (w == NULL) {
         return NULL;
     }
-    int rc = fmp_wire_encode(w, obj) == 0 ? send_encoded(c, w) : FMP_PY_ERROR;
+    int rc = fmp_wire_encode(w, a[0]) == 0 ? send_encoded(c, w) : FMP_PY_ERROR;
     fmp_wire_writer_free(w);
     if (rc != FMP_PY_READY) {
         return NULL;
@@ -145,7 +147,7 @@ fmp_connection_load(struct fmp_connection *c, struct fmp_message *m)
     return obj;
 }
 
-PyDoc_STRVAR(recv_doc, "recv()\n--\n\nThe next object; waits for it. EOFError when the other end is closed.");
+PyDoc_STRVAR(recv_doc, "recv($self, /)\n--\n\nThe next object; waits for it. EOFError when the other end is closed.");
 static PyObject *
 connection_recv(PyObject *self, PyObject *unused)
 {
@@ -169,7 +171,7 @@ connection_recv(PyObject *self, PyObject *unused)
 }
 
 PyDoc_STRVAR(poll_doc,
-             "poll(timeout=0.0)\n--\n\n"
+             "poll($self, /, timeout=0.0)\n--\n\n"
              "Waits up to timeout seconds (None: for ever) until recv() would not wait; whether it would not.");
 static PyObject *
 connection_poll(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -201,9 +203,8 @@ connection_poll(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObjec
     }
 }
 
-PyDoc_STRVAR(
-    arm_doc,
-    "_arm()\n--\n\nTrue if an object is there; if not, the descriptor will be readable when one is. For wait().");
+PyDoc_STRVAR(arm_doc, "_arm($self, /)\n--\n\nTrue if an object is there; if not, the descriptor will be readable when "
+                      "one is. For wait().");
 static PyObject *
 connection_arm(PyObject *self, PyObject *unused)
 {
@@ -212,8 +213,9 @@ connection_arm(PyObject *self, PyObject *unused)
     return PyBool_FromLong(is_ours(c) && c->readable && fmp_pipe_end_arm(&c->end) && is_ours(c));
 }
 
-PyDoc_STRVAR(is_ring_doc,
-             "_is_ring()\n--\n\nWhether it is an open end of a pipe over rings, or of one that is not decided yet.");
+PyDoc_STRVAR(
+    is_ring_doc,
+    "_is_ring($self, /)\n--\n\nWhether it is an open end of a pipe over rings, or of one that is not decided yet.");
 static PyObject *
 connection_is_ring(PyObject *self, PyObject *unused)
 {
@@ -223,7 +225,7 @@ connection_is_ring(PyObject *self, PyObject *unused)
 
 /* ---- descriptor ---- */
 
-PyDoc_STRVAR(fileno_doc, "fileno()\n--\n\nThe descriptor, which is readable while recv() would not wait.");
+PyDoc_STRVAR(fileno_doc, "fileno($self, /)\n--\n\nThe descriptor, which is readable while recv() would not wait.");
 static PyObject *
 connection_fileno(PyObject *self, PyObject *unused)
 {
@@ -235,7 +237,7 @@ connection_fileno(PyObject *self, PyObject *unused)
     return PyLong_FromLong(fmp_load_relaxed(&c->end.fd)); /* relaxed: changed under the GIL only */
 }
 
-PyDoc_STRVAR(close_doc, "_close()\n--\n\nCloses the descriptor and lets go of the shared memory.");
+PyDoc_STRVAR(close_doc, "_close($self, /)\n--\n\nCloses the descriptor and lets go of the shared memory.");
 static PyObject *
 connection_close(PyObject *self, PyObject *unused)
 {
@@ -266,9 +268,10 @@ connection_pair(PyObject *cls, PyObject *duplex_obj)
     return Py_BuildValue("(NN)", a, b);
 }
 
-PyDoc_STRVAR(travel_doc,
-             "_travel()\n--\n\nWhat _arrive() needs in another process, beside a copy of the descriptor; None if the "
-             "end cannot travel now.");
+PyDoc_STRVAR(
+    travel_doc,
+    "_travel($self, /)\n--\n\nWhat _arrive() needs in another process, beside a copy of the descriptor; None if the "
+    "end cannot travel now.");
 static PyObject *
 connection_travel(PyObject *self, PyObject *unused)
 {
@@ -405,7 +408,7 @@ connection_traverse(PyObject *self, visitproc visit, void *arg)
 #define FAST(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
 
 static PyMethodDef connection_methods[] = {
-    {"send", connection_send, METH_O, send_doc},
+    {"send", FAST(connection_send), send_doc},
     {"recv", connection_recv, METH_NOARGS, recv_doc},
     {"poll", FAST(connection_poll), poll_doc},
     {"send_bytes", FAST(fmp_connection_send_bytes), fmp_connection_send_bytes_doc},

@@ -76,7 +76,7 @@ send_part(struct fmp_connection *c, const char *data, size_t bytes)
 }
 
 const char fmp_connection_send_bytes_doc[] =
-    "send_bytes(buf, offset=0, size=None)\n--\n\nSends the bytes of a bytes-like object as one message.";
+    "send_bytes($self, /, buf, offset=0, size=None)\n--\n\nSends the bytes of a bytes-like object as one message.";
 
 PyObject *
 fmp_connection_send_bytes(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -146,8 +146,8 @@ bad_message_length(PyObject *self)
     return PyObject_CallMethod(self, "_bad_message_length", NULL);
 }
 
-const char fmp_connection_recv_bytes_doc[] =
-    "recv_bytes(maxlength=None)\n--\n\nThe next message as bytes; waits for it. EOFError when the other end is closed.";
+const char fmp_connection_recv_bytes_doc[] = "recv_bytes($self, /, maxlength=None)\n--\n\nThe next message as bytes; "
+                                             "waits for it. EOFError when the other end is closed.";
 
 PyObject *
 fmp_connection_recv_bytes(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -243,7 +243,7 @@ offset_into(const Py_buffer *buffer, PyObject *arg, Py_ssize_t *offset)
 }
 
 const char fmp_connection_recv_bytes_into_doc[] =
-    "recv_bytes_into(buf, offset=0)\n--\n\n"
+    "recv_bytes_into($self, /, buf, offset=0)\n--\n\n"
     "Writes the next message into buf from offset on; its size. BufferTooShort, with the message, if it does not fit.";
 
 PyObject *

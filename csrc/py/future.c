@@ -174,9 +174,8 @@ await_outcome(PyObject *self, const char *name, PyObject *const *args, Py_ssize_
     return f->state == FINISHED;
 }
 
-PyDoc_STRVAR(
-    result_doc,
-    "result(timeout=None)\n--\n\nThe call's result, or its exception raised; TimeoutError after timeout seconds.");
+PyDoc_STRVAR(result_doc, "result($self, /, timeout=None)\n--\n\nThe call's result, or its exception raised; "
+                         "TimeoutError after timeout seconds.");
 static PyObject *
 future_result(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -194,7 +193,7 @@ future_result(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject 
 }
 
 PyDoc_STRVAR(exception_doc,
-             "exception(timeout=None)\n--\n\nThe exception that the call raised, None if it raised none.");
+             "exception($self, /, timeout=None)\n--\n\nThe exception that the call raised, None if it raised none.");
 static PyObject *
 future_exception(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -207,7 +206,7 @@ future_exception(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObje
     return Py_NewRef(job->success ? Py_None : job->value);
 }
 
-PyDoc_STRVAR(done_doc, "done()\n--\n\nWas the future cancelled, or has the call ended?");
+PyDoc_STRVAR(done_doc, "done($self, /)\n--\n\nWas the future cancelled, or has the call ended?");
 static PyObject *
 future_done(PyObject *self, PyObject *unused)
 {
@@ -216,7 +215,7 @@ future_done(PyObject *self, PyObject *unused)
     return look(f) < 0 ? NULL : PyBool_FromLong(f->state >= CANCELLED);
 }
 
-PyDoc_STRVAR(running_doc, "running()\n--\n\nIs a worker at the call?");
+PyDoc_STRVAR(running_doc, "running($self, /)\n--\n\nIs a worker at the call?");
 static PyObject *
 future_running(PyObject *self, PyObject *unused)
 {
@@ -225,8 +224,9 @@ future_running(PyObject *self, PyObject *unused)
     return look(f) < 0 ? NULL : PyBool_FromLong(f->state == RUNNING);
 }
 
-PyDoc_STRVAR(try_cancel_doc,
-             "_try_cancel()\n--\n\nCancels the call if no worker has begun it. True if this call cancelled it.");
+PyDoc_STRVAR(
+    try_cancel_doc,
+    "_try_cancel($self, /)\n--\n\nCancels the call if no worker has begun it. True if this call cancelled it.");
 static PyObject *
 future_try_cancel(PyObject *self, PyObject *unused)
 {

@@ -95,7 +95,7 @@ look(struct fmp_job *job)
     return rc;
 }
 
-PyDoc_STRVAR(ready_doc, "ready()\n--\n\nHas the call completed?");
+PyDoc_STRVAR(ready_doc, "ready($self, /)\n--\n\nHas the call completed?");
 static PyObject *
 job_ready(PyObject *self, PyObject *unused)
 {
@@ -104,8 +104,9 @@ job_ready(PyObject *self, PyObject *unused)
     return look(job) < 0 ? NULL : PyBool_FromLong(job->done);
 }
 
-PyDoc_STRVAR(successful_doc,
-             "successful()\n--\n\nDid the call complete without an exception? ValueError if it has not completed.");
+PyDoc_STRVAR(
+    successful_doc,
+    "successful($self, /)\n--\n\nDid the call complete without an exception? ValueError if it has not completed.");
 static PyObject *
 job_successful(PyObject *self, PyObject *unused)
 {
@@ -121,7 +122,8 @@ job_successful(PyObject *self, PyObject *unused)
     return PyBool_FromLong(job->success);
 }
 
-PyDoc_STRVAR(wait_doc, "wait(timeout=None)\n--\n\nWaits until the result is there, or timeout seconds have passed.");
+PyDoc_STRVAR(wait_doc,
+             "wait($self, /, timeout=None)\n--\n\nWaits until the result is there, or timeout seconds have passed.");
 static PyObject *
 job_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -150,7 +152,7 @@ outcome(bool success, PyObject *value)
 }
 
 PyDoc_STRVAR(get_doc,
-             "get(timeout=None)\n--\n\n"
+             "get($self, /, timeout=None)\n--\n\n"
              "The result, or the call's exception raised; multiprocessing.TimeoutError after timeout seconds.");
 static PyObject *
 job_get(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -250,7 +252,7 @@ job_iternext(PyObject *self)
     return next_by((struct fmp_job *)self, FMP_NEVER);
 }
 
-PyDoc_STRVAR(next_doc, "next(timeout=None)\n--\n\n"
+PyDoc_STRVAR(next_doc, "next($self, /, timeout=None)\n--\n\n"
                        "The next result of an imap iterator; multiprocessing.TimeoutError after timeout seconds.");
 static PyObject *
 job_next(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -270,7 +272,7 @@ job_next(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwna
 
 /* ---- for the helper thread ---- */
 
-PyDoc_STRVAR(finish_doc, "_finish()\n--\n\nThe callbacks have run: those who wait may go on.");
+PyDoc_STRVAR(finish_doc, "_finish($self, /)\n--\n\nThe callbacks have run: those who wait may go on.");
 static PyObject *
 job_finish(PyObject *self, PyObject *unused)
 {
@@ -283,7 +285,8 @@ job_finish(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(complete_doc, "_complete(value)\n--\n\nA result that needed no worker; _finish is still to be called.");
+PyDoc_STRVAR(complete_doc,
+             "_complete($self, value, /)\n--\n\nA result that needed no worker; _finish is still to be called.");
 static PyObject *
 job_complete(PyObject *self, PyObject *value)
 {

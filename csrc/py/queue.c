@@ -206,7 +206,7 @@ put_by(struct fmp_queue *q, PyObject *obj, uint64_t deadline_ns)
 }
 
 PyDoc_STRVAR(put_doc,
-             "put(obj, block=True, timeout=None)\n--\n\n"
+             "put($self, /, obj, block=True, timeout=None)\n--\n\n"
              "Puts obj into the queue. A full bounded queue waits up to timeout seconds and raises queue.Full.");
 static PyObject *
 queue_put(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -223,12 +223,17 @@ queue_put(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
     return put_by(q, a[0], deadline_ns);
 }
 
-PyDoc_STRVAR(put_nowait_doc, "put_nowait(obj)\n--\n\nput(obj, block=False)");
+PyDoc_STRVAR(put_nowait_doc, "_put_nowait($self, /, obj)\n--\n\nput(obj, block=False)");
 static PyObject *
-queue_put_nowait(PyObject *self, PyObject *obj)
+queue_put_nowait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    static const char *const names[] = {"obj"};
+    PyObject *a[1];
     struct fmp_queue *q = (struct fmp_queue *)self;
-    return fmp_queue_check_open(q) < 0 ? NULL : put_by(q, obj, 0);
+    if (fmp_queue_check_open(q) < 0 || fmp_py_args("put_nowait", names, 1, 1, args, nargs, kwnames, a) < 0) {
+        return NULL;
+    }
+    return put_by(q, a[0], 0);
 }
 
 /* ---- get ---- */
@@ -260,7 +265,7 @@ fmp_queue_get_by(struct fmp_queue *q, uint64_t deadline_ns)
     }
 }
 
-PyDoc_STRVAR(get_doc, "get(block=True, timeout=None)\n--\n\n"
+PyDoc_STRVAR(get_doc, "get($self, /, block=True, timeout=None)\n--\n\n"
                       "Takes the next object out of the queue, waiting up to timeout seconds; raises queue.Empty.");
 static PyObject *
 queue_get(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -280,7 +285,7 @@ queue_get(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
     return fmp_queue_get_by(q, deadline_ns);
 }
 
-PyDoc_STRVAR(get_nowait_doc, "get_nowait()\n--\n\nget(block=False)");
+PyDoc_STRVAR(get_nowait_doc, "_get_nowait($self, /)\n--\n\nget(block=False)");
 static PyObject *
 queue_get_nowait(PyObject *self, PyObject *unused)
 {
@@ -289,7 +294,8 @@ queue_get_nowait(PyObject *self, PyObject *unused)
     return fmp_queue_check_open(q) < 0 ? NULL : fmp_queue_get_by(q, 0);
 }
 
-PyDoc_STRVAR(poll_doc, "_poll(timeout=0.0)\n--\n\nWaits up to timeout seconds for an object; True if there is one.");
+PyDoc_STRVAR(poll_doc,
+             "_poll($self, /, timeout=0.0)\n--\n\nWaits up to timeout seconds for an object; True if there is one.");
 static PyObject *
 queue_poll(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -310,8 +316,9 @@ queue_poll(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kw
 
 /* ---- counts ---- */
 
-PyDoc_STRVAR(qsize_doc,
-             "qsize()\n--\n\nHow many objects are in the queue, counting those that this process still has to send.");
+PyDoc_STRVAR(
+    qsize_doc,
+    "_qsize($self, /)\n--\n\nHow many objects are in the queue, counting those that this process still has to send.");
 static PyObject *
 queue_qsize(PyObject *self, PyObject *unused)
 {
@@ -320,8 +327,9 @@ queue_qsize(PyObject *self, PyObject *unused)
     return PyLong_FromUnsignedLongLong(fmp_ring_count(ring_of(q)) + fmp_overflow_count(q));
 }
 
-PyDoc_STRVAR(empty_doc, "empty()\n--\n\nTrue if the queue holds nothing that was put before. OSError if this process "
-                        "has put, and closed it.");
+PyDoc_STRVAR(empty_doc,
+             "empty($self, /)\n--\n\nTrue if the queue holds nothing that was put before. OSError if this process "
+             "has put, and closed it.");
 static PyObject *
 queue_empty(PyObject *self, PyObject *unused)
 {
@@ -334,7 +342,7 @@ queue_empty(PyObject *self, PyObject *unused)
     return PyBool_FromLong(fmp_ring_count(ring_of(q)) == 0 && fmp_overflow_count(q) == 0);
 }
 
-PyDoc_STRVAR(full_doc, "full()\n--\n\nTrue if a bounded queue holds maxsize objects.");
+PyDoc_STRVAR(full_doc, "_full($self, /)\n--\n\nTrue if a bounded queue holds maxsize objects.");
 static PyObject *
 queue_full(PyObject *self, PyObject *unused)
 {
@@ -346,7 +354,7 @@ queue_full(PyObject *self, PyObject *unused)
 /* ---- join ---- */
 
 PyDoc_STRVAR(task_done_doc,
-             "task_done()\n--\n\nOne object taken out has been dealt with. ValueError if called too often.");
+             "_task_done($self, /)\n--\n\nOne object taken out has been dealt with. ValueError if called too often.");
 static PyObject *
 queue_task_done(PyObject *self, PyObject *unused)
 {
@@ -373,7 +381,7 @@ is_all_done(void *ctx)
     return fmp_load_acquire(&q->shm->unfinished) == 0; /* Q2: pairs with Q1 */
 }
 
-PyDoc_STRVAR(join_doc, "join()\n--\n\nWaits until task_done() was called for everything that was put.");
+PyDoc_STRVAR(join_doc, "_join($self, /)\n--\n\nWaits until task_done() was called for everything that was put.");
 static PyObject *
 queue_join(PyObject *self, PyObject *unused)
 {
@@ -386,7 +394,7 @@ queue_join(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(discard_doc, "_discard()\n--\n\nForgets what this process has not sent yet.");
+PyDoc_STRVAR(discard_doc, "_discard($self, /)\n--\n\nForgets what this process has not sent yet.");
 static PyObject *
 queue_discard(PyObject *self, PyObject *unused)
 {
@@ -449,8 +457,9 @@ set_kind(struct fmp_queue *q, long long maxsize, bool joinable)
     return q->bounded ? (uint64_t)maxsize : UNBOUNDED_LIMIT;
 }
 
-PyDoc_STRVAR(setup_doc,
-             "_setup(maxsize, joinable)\n--\n\nMakes the queue's shared memory; maxsize <= 0 is without a bound.");
+PyDoc_STRVAR(
+    setup_doc,
+    "_setup($self, maxsize, joinable, /)\n--\n\nMakes the queue's shared memory; maxsize <= 0 is without a bound.");
 static PyObject *
 queue_setup(PyObject *self, PyObject *args)
 {
@@ -467,8 +476,9 @@ queue_setup(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(travel_doc, "_travel()\n--\n\nWhat _arrive() needs in another process, or None if the queue cannot travel "
-                         "now; the last is a descriptor of this process, -1 for none.");
+PyDoc_STRVAR(travel_doc,
+             "_travel($self, /)\n--\n\nWhat _arrive() needs in another process, or None if the queue cannot travel "
+             "now; the last is a descriptor of this process, -1 for none.");
 static PyObject *
 queue_travel(PyObject *self, PyObject *unused)
 {
@@ -541,7 +551,7 @@ queue_traverse(PyObject *self, visitproc visit, void *arg)
 static PyMethodDef queue_methods[] = {
     {"put", FAST(put), put_doc},
     {"get", FAST(get), get_doc},
-    {"_put_nowait", queue_put_nowait, METH_O, put_nowait_doc},
+    {"_put_nowait", FAST(put_nowait), put_nowait_doc},
     {"_get_nowait", queue_get_nowait, METH_NOARGS, get_nowait_doc},
     {"_put_many", (PyCFunction)(void (*)(void))fmp_queue_put_many, METH_FASTCALL | METH_KEYWORDS,
      fmp_queue_put_many_doc},
@@ -553,9 +563,10 @@ static PyMethodDef queue_methods[] = {
     {"_task_done", queue_task_done, METH_NOARGS, task_done_doc},
     {"_join", queue_join, METH_NOARGS, join_doc},
     {"_poll", FAST(poll), poll_doc},
-    {"_feed", fmp_queue_feed, METH_NOARGS, "_feed()\n--\n\nSends what this process keeps, until nothing is left."},
+    {"_feed", fmp_queue_feed, METH_NOARGS,
+     "_feed($self, /)\n--\n\nSends what this process keeps, until nothing is left."},
     {"_fileno", fmp_queue_fileno, METH_NOARGS,
-     "_fileno()\n--\n\nA descriptor that is readable while the queue is not empty."},
+     "_fileno($self, /)\n--\n\nA descriptor that is readable while the queue is not empty."},
     {"_discard", queue_discard, METH_NOARGS, discard_doc},
     {"_setup", queue_setup, METH_VARARGS, setup_doc},
     {"_travel", queue_travel, METH_NOARGS, travel_doc},

@@ -100,7 +100,7 @@ put_all(struct fmp_queue *q, PyObject *items, uint64_t deadline_ns, Py_ssize_t *
 }
 
 const char fmp_queue_put_many_doc[] =
-    "_put_many(objs, block=True, timeout=None)\n--\n\n"
+    "_put_many($self, /, objs, block=True, timeout=None)\n--\n\n"
     "Puts each of the objects, in order, as put does, at less cost. The iterable is read to its end first. A full "
     "bounded\n"
     "queue waits up to timeout seconds in all and raises queue.Full; what went before stays in the queue, and the\n"
@@ -193,7 +193,7 @@ parse_most(struct fmp_queue *q, PyObject *max)
 }
 
 const char fmp_queue_get_many_doc[] =
-    "_get_many(max=None, block=True, timeout=None)\n--\n\n"
+    "_get_many($self, /, max=None, block=True, timeout=None)\n--\n\n"
     "Takes objects out of the queue and returns them as a list, in order: it waits for the first one as get does, and\n"
     "takes no more than are there, up to max (None: as many as there were at the call). Raises queue.Empty as get "
     "does.\n"

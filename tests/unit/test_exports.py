@@ -137,3 +137,60 @@ def test_import_is_light():
     assert threads == "1"
     heavy = {"numpy", "ctypes", "multiprocessing.managers", "multiprocessing.pool", "fastmp.queues", "asyncio"}
     assert heavy.isdisjoint(modules)
+
+
+def parameters(function):
+    """Names in order, without `self`; None if nothing is known of them."""
+    try:
+        found = inspect.signature(function).parameters.values()
+    except ValueError:
+        return None
+    return [parameter.name for parameter in found if parameter.kind is not parameter.VAR_KEYWORD]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "queues.Queue",
+        "queues.JoinableQueue",
+        "queues.SimpleQueue",
+        "connection.Connection",
+        "synchronize.Lock",
+        "synchronize.RLock",
+        "synchronize.Semaphore",
+        "synchronize.Condition",
+        "synchronize.Event",
+        "synchronize.Barrier",
+        "process.BaseProcess",
+        "pool.Pool",
+        "pool.ApplyResult",
+        "pool.MapResult",
+        "pool.IMapIterator",
+        "concurrent.futures.process.ProcessPoolExecutor",
+    ],
+)
+def test_methods_have_the_parameters(path):
+    """By name and in order, so that keywords and `mock.create_autospec` work; ours may take more after them."""
+    module, _, name = path.rpartition(".")
+    standard_module = module if module.startswith("concurrent") else f"multiprocessing.{module}"
+    standard = getattr(importlib.import_module(standard_module), name)
+    ours = getattr(importlib.import_module(f"fastmp.{module}"), name)
+    for method in [method for method in dir(standard) if not method.startswith("_")]:
+        if callable(getattr(standard, method)):
+            wanted = parameters(getattr(standard, method))
+            given = parameters(getattr(ours, method))
+            assert (given or [])[: len(wanted or ())] == (wanted or []), f"{path}.{method}"
+            assert given is not None, f"{path}.{method}"
+
+
+def test_methods_in_c_take_keywords():
+    queue, (sender, receiver) = fastmp.Queue(), fastmp.Pipe()
+    queue.put_nowait(obj=1)
+    sender.send(obj=2)
+    assert (queue.get(block=True, timeout=None), receiver.recv()) == (1, 2)
+    with pytest.raises(TypeError, match=r"put_nowait\(\)"):
+        queue.put_nowait(1, obj=2)
+    with pytest.raises(TypeError, match=r"send\(\)"):
+        sender.send()
+    sender.close()
+    receiver.close()
