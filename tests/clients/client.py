@@ -43,7 +43,7 @@ class Client:
     copy: list[str] = field(default_factory=list)
     #: files that are written there: name and text
     files: dict[str, str] = field(default_factory=dict)
-    #: environment variables
+    #: environment variables; what is replaced in the command is replaced here
     variables: dict[str, str] = field(default_factory=dict)
     #: tests that may fail on fastmp only: a regular expression of their names, and the reason
     differs: dict[str, str] = field(default_factory=dict)

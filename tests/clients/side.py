@@ -96,16 +96,21 @@ class Side:
         if "tests" in self.client.compare:
             arguments += ["-c", str(self.work / "run" / "pytest.ini")] if "-c" not in arguments else []
             arguments += [f"--junitxml={self.work / 'tests.xml'}", "-p", "no:cacheprovider"]
+        return [str(self._bin() / program), *map(self._placed, arguments)]
+
+    def _placed(self, text: str) -> str:
+        """The text with the paths that {sdist}, {script} and {temporary} stand for."""
         places = {"temporary": self.work / "tmp", "sdist": sdist_of(self.client), "script": script_of(self.client)}
         for place, path in places.items():
-            arguments = [argument.replace(f"{{{place}}}", str(path)) for argument in arguments]
-        return [str(self._bin() / program), *arguments]
+            text = text.replace(f"{{{place}}}", str(path))
+        return text
 
     def _environment(self, token: str) -> dict[str, str]:
         env = {name: os.environ[name] for name in KEPT if name in os.environ}
         env |= {"HOME": str(self.work / "home"), "TMPDIR": str(self.work / "tmp"), "PYTHONHASHSEED": "0", TOKEN: token}
         env |= {"NO_COLOR": "1", "COLUMNS": "120", "PATH": f"{self._bin()}:{env.get('PATH', os.defpath)}"}
-        return env | self.client.variables | ({"FASTMP_INSTALL": "1"} if self.name == FASTMP else {})
+        env |= {name: self._placed(value) for name, value in self.client.variables.items()}
+        return env | ({"FASTMP_INSTALL": "1"} if self.name == FASTMP else {})
 
     def _bin(self) -> Path:
         return python_of(self.client).parent
