@@ -46,6 +46,7 @@ MIRRORS = {
     "multiprocessing.sharedctypes": ("Array", "RawArray", "RawValue", "Value", "copy", "synchronized"),
     "multiprocessing.resource_sharer": ("DupFd",),
     "multiprocessing.spawn": ("get_start_method", "set_start_method"),  # a child prepared by standard code has ours
+    "multiprocessing.shared_memory": ("SharedMemory",),
     "concurrent.futures.process": ("ProcessPoolExecutor",),
 }
 FRONTS = {

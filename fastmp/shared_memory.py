@@ -1,8 +1,8 @@
 """`multiprocessing.shared_memory`: a named segment is the kernel's, with nothing to gain from C.
 
 `SharedMemory` here has its pages from the start: where /dev/shm is full, making one is an OSError, and no later store
-is a SIGBUS. Before Python 3.13 it has that version's `track=False`: the standard library's own code, run without its
-resource tracker.
+is a SIGBUS. After `install()` it is the standard module's, too, and so that of its `ShareableList`. Before Python 3.13
+it has that version's `track=False`: the standard library's own code, run without its resource tracker.
 """
 
 from __future__ import annotations

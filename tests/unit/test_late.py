@@ -58,6 +58,13 @@ sys.meta_path[:] = [finder for finder in sys.meta_path if "fastmp" not in type(f
 thing = m.Queue
 """,
     "ours first": "import fastmp.pool, multiprocessing.pool; thing = multiprocessing.pool.Pool",
+    "shared memory": """
+from multiprocessing.shared_memory import ShareableList
+things = ShareableList([1])
+thing = type(things.shm)
+things.shm.close()
+things.shm.unlink()
+""",
     "a manager's": "from multiprocessing.managers import SyncManager; thing = SyncManager._registry['Pool'][0]",
     "a child's": "import multiprocessing.spawn; thing = type(multiprocessing.spawn.get_start_method.__self__)",
 }

@@ -88,6 +88,31 @@ def test_so_they_are_in_the_standard_librarys_place():
     assert output_of(ARGUMENTS, env={**path, "FASTMP_INSTALL": "1"}) == ["done from the task True"]
 
 
+QUEUE_OF_FORK = """
+    import {first}, multiprocessing
+    from support.parts import use_in_a_task
+    if __name__ == "__main__":
+        context = {package}.get_context("fork")
+        queue, lock, event = context.Queue(), context.Lock(), context.Event()
+        process = {package}.get_context("spawn").Process(target=use_in_a_task, args=(queue, lock, event))
+        try:
+            process.start()
+        except RuntimeError as error:
+            print("SemLock created in a fork context" in str(error))
+        else:
+            print(queue.get(timeout=20))
+            process.join()
+"""
+
+
+def test_a_queue_of_the_fork_context_reaches_a_spawned_process():
+    """Not in the standard library's place: CPython's own tests want its error."""
+    path = {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    installed = QUEUE_OF_FORK.format(first="sys", package="multiprocessing")
+    assert output_of(installed, env={**path, "FASTMP_INSTALL": "1"}) == ["True"]
+    assert output_of(QUEUE_OF_FORK.format(first="fastmp", package="fastmp"), env=path) == ["from the task"]
+
+
 # ---- ends
 
 
