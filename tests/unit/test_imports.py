@@ -47,7 +47,7 @@ LAYERS = {
     "arrays and native calls": {"_arrays", "_native", "_shared_array"},
     "processes": {"context", "popen_fork", "process"},
     "in the standard library's place": {"_install", "_jupyter", "_preloaded"},
-    "what goes by value": {"_by_value"},
+    "what goes by value": {"_by_value", "_by_value_arrive", "_by_value_pickle"},
     "the other ways to start a process": {"forkserver", "popen_forkserver", "popen_spawn_posix", "spawn"},
     "pools, executors, managers": {
         "_dormant",
