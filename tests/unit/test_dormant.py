@@ -21,6 +21,8 @@ from fastmp import _dormant
 
 FORK = fastmp.get_context("fork")
 
+count_threads = _dormant._count_threads
+
 LONG = 60.0  # seconds; a worker begins by itself before that
 
 begun = FORK.RawArray("i", 16)  # by place: pids of processes in which Python has run
@@ -35,9 +37,11 @@ os.register_at_fork(after_in_child=note)
 
 
 @pytest.fixture(autouse=True)
-def _nobody_has_begun():
+def _nobody_has_begun(monkeypatch):
     count.store(0)
-    until(lambda: _dormant.may_sleep(FORK.Process))  # the kernel counts a thread for a moment after it was joined
+    # The kernel counts also those of NumPy, which other tests may have imported, and for a moment one that was joined.
+    monkeypatch.setattr(_dormant, "_count_threads", threading.active_count)
+    assert _dormant.may_sleep(FORK.Process)
 
 
 def pids() -> set[int]:
@@ -165,12 +169,15 @@ def test_where_it_could_be_told_they_are_started_as_always(what, monkeypatch):
         monkeypatch.setattr(util, "_logger", logging.getLogger("a test of fastmp's"))
         assert not _dormant.may_sleep(FORK.Process)
     elif what == "thread":
+        monkeypatch.setattr(_dormant, "_count_threads", count_threads)
         stop = threading.Event()
         thread = threading.Thread(target=stop.wait)
         thread.start()
-        assert not _dormant.may_sleep(FORK.Process)
-        stop.set()
-        thread.join()
+        try:
+            assert not _dormant.may_sleep(FORK.Process)
+        finally:
+            stop.set()
+            thread.join()
     else:
         assert not _dormant.may_sleep(fastmp.get_context("spawn").Process)
 
