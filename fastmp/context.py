@@ -21,6 +21,7 @@ from multiprocessing.context import (
     set_spawning_popen,
 )
 
+from . import process as _process
 from .process import ForkProcess, ForkServerProcess, Process, SpawnProcess
 
 TYPE_CHECKING = False
@@ -227,6 +228,7 @@ class ForkServerContext(BaseContext, _standard.ForkServerContext):
     Process = ForkServerProcess
 
 
+_process._context = sys.modules[__name__]
 _standard_default: Any = _standard._default_context
 _contexts: dict[str, Any] = {
     "fork": ForkContext(),

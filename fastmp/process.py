@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 _inherited: Any = BaseProcess  # its inner methods have no declared types
 
+#: `fastmp.context`, which imports this module, and says so when it is there. An import statement would be executed in
+#: each child, and write to pages that are copied for it.
+_context: Any = None
+
 __all__ = ["BaseProcess", "active_children", "current_process", "parent_process"]
 
 
@@ -72,15 +76,11 @@ class Process(_More, _standard.Process):
 
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> Any:
-        from .context import default_process_class
-
-        return default_process_class()._Popen(process_obj)
+        return _context.default_process_class()._Popen(process_obj)
 
     @staticmethod
     def _after_fork() -> None:
-        from .context import default_process_class
-
-        default_process_class()._after_fork()
+        _context.default_process_class()._after_fork()
 
 
 class ForkProcess(_More, _standard.ForkProcess):
@@ -94,9 +94,7 @@ class ForkProcess(_More, _standard.ForkProcess):
 
     @staticmethod
     def _after_fork() -> None:
-        from .context import force_start_method
-
-        force_start_method("fork")
+        _context.force_start_method("fork")
         _inherited._after_fork()
 
 
@@ -111,9 +109,7 @@ class SpawnProcess(_More, _standard.SpawnProcess):
 
     @staticmethod
     def _after_fork() -> None:
-        from .context import force_start_method
-
-        force_start_method("spawn")
+        _context.force_start_method("spawn")
 
 
 class ForkServerProcess(_More, _standard.ForkServerProcess):
@@ -127,7 +123,5 @@ class ForkServerProcess(_More, _standard.ForkServerProcess):
 
     @staticmethod
     def _after_fork() -> None:
-        from .context import force_start_method
-
-        force_start_method("forkserver")
+        _context.force_start_method("forkserver")
         _inherited._after_fork()

@@ -515,3 +515,13 @@ def test_children_of_a_plain_fork_are_noticed() -> None:
     after = fastmp._core.heap_stats()
     assert kept.empty()
     assert after["shared"] - before["shared"] < 100
+
+
+def test_a_process_costs_no_modules_that_it_does_not_use():
+    """Logging's functions of fork would run in every child."""
+    script = (
+        "import sys, fastmp; p = fastmp.Process(target=int); p.start(); p.join();"
+        "print(p.exitcode, sorted({'concurrent.futures', 'logging'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "0 []\n", done.stderr
