@@ -153,15 +153,19 @@ set_up_job(struct fmp_job *job, enum fmp_job_kind kind)
 
 PyDoc_STRVAR(submit_doc, "submit(job, func, args, kwargs=None)\n--\n\nOne call; job gets its result.");
 static PyObject *
-crew_submit(PyObject *self, PyObject *args)
+crew_submit(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    PyObject *job, *func, *call_args, *kwargs = NULL;
-    if (check_parent(crew_of(self)) < 0 || !PyArg_ParseTuple(args, "O!OO!|O!:submit", fmp_job_type, &job, &func,
-                                                             &PyTuple_Type, &call_args, &PyDict_Type, &kwargs)) {
+    if (check_parent(crew_of(self)) < 0) {
         return NULL;
     }
-    set_up_job((struct fmp_job *)job, FMP_JOB_VALUE);
-    if (fmp_crew_submit(crew_of(self), (struct fmp_job *)job, func, call_args, kwargs) < 0) {
+    if (nargs < 3 || nargs > 4 || !PyObject_TypeCheck(args[0], fmp_job_type) || !PyTuple_Check(args[2]) ||
+        (nargs == 4 && !PyDict_Check(args[3]))) {
+        PyErr_SetString(PyExc_TypeError, "submit(job, func, args: tuple, kwargs: dict)");
+        return NULL;
+    }
+    struct fmp_job *job = (struct fmp_job *)args[0];
+    set_up_job(job, FMP_JOB_VALUE);
+    if (fmp_crew_submit(crew_of(self), job, args[1], args[2], nargs == 4 ? args[3] : NULL) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -522,7 +526,7 @@ get_waiting(PyObject *self, void *unused)
 #define FAST(name) (PyCFunction)(void (*)(void)) crew_##name
 
 static PyMethodDef crew_methods[] = {
-    {"submit", crew_submit, METH_VARARGS, submit_doc},
+    {"submit", FAST(submit), METH_FASTCALL, submit_doc},
     {"submit_future", FAST(submit_future), METH_FASTCALL, submit_future_doc},
     {"map", crew_map, METH_VARARGS, map_doc},
     {"stream", crew_stream, METH_VARARGS, stream_doc},
