@@ -430,6 +430,7 @@ fmp_runtime_start(void)
     if (started) {
         return 0;
     }
+    fmp_newcomers_after_fork(); /* its thread-local word gets its memory here, and not in each child anew */
     int fd = sys_memfd("fastmp-probe", 0);
     if (fd == -ENOSYS || fd == -EPERM) {
         return missing("memfd_create (Linux 3.17)");
