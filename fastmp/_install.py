@@ -45,7 +45,7 @@ MIRRORS = {
     "multiprocessing.synchronize": ("Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"),
     "multiprocessing.sharedctypes": ("Array", "RawArray", "RawValue", "Value", "copy", "synchronized"),
     "multiprocessing.resource_sharer": ("DupFd",),
-    "multiprocessing.spawn": ("get_start_method", "set_start_method"),  # a child prepared by standard code has ours
+    "multiprocessing.spawn": ("get_start_method", "prepare", "set_start_method"),
     "multiprocessing.shared_memory": ("SharedMemory",),
     "concurrent.futures.process": ("ProcessPoolExecutor",),
 }
@@ -292,12 +292,15 @@ def _complete(module: ModuleType) -> None:
 def _ours(name: str) -> dict[str, Any]:
     """Return fastmp's objects for a standard module, by name."""
     if name == "multiprocessing.spawn":
-        source = import_module("fastmp.context")._default_context
-    elif name == MANAGERS:
-        return {"Pool": import_module("multiprocessing.pool").Pool}
-    else:
+        context = import_module("fastmp.context")._default_context
         with standard_view:
-            source = import_module("fastmp." + name.removeprefix("multiprocessing."))
+            prepare = import_module("fastmp.spawn").as_parent_is(import_module(name).prepare)
+        methods = {function.__name__: function for function in (context.get_start_method, context.set_start_method)}
+        return {"prepare": prepare, **methods}
+    if name == MANAGERS:
+        return {"Pool": import_module("multiprocessing.pool").Pool}
+    with standard_view:
+        source = import_module("fastmp." + name.removeprefix("multiprocessing."))
     return {export: getattr(source, export) for export in MIRRORS.get(name) or FRONTS[name]}
 
 

@@ -17,6 +17,7 @@ import io
 import operator
 import os
 from contextlib import suppress
+from functools import wraps
 from multiprocessing import context as _context
 from multiprocessing import reduction as _reduction
 from multiprocessing import spawn as _standard
@@ -30,6 +31,7 @@ from .popen_fork import end_child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.process import BaseProcess
     from typing import Any
 
@@ -200,6 +202,22 @@ def begin(region: Any, parent: Any, token: bytes, identity: int, method: str, in
         install()
     else:
         uninstall()
+
+
+def as_parent_is(prepare: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+    """Return the standard `prepare` for a process that has fastmp installed (`FASTMP_INSTALL`, a preloaded module).
+
+    If its parent is of the standard library alone, it becomes so too: the parent's queues and locks come to it as the
+    standard library's pickles. Ours prepares in two parts (`_Preparation`), a standard one in one.
+    """
+
+    @wraps(prepare)  # it is pickled by its name
+    def prepare_as_parent_is(data: dict[str, Any]) -> None:
+        if data.keys() >= {"name", "start_method"}:
+            uninstall()
+        prepare(data)
+
+    return prepare_as_parent_is
 
 
 class _Arrival:

