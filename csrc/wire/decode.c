@@ -168,6 +168,22 @@ is_ascii(const unsigned char *p, size_t n)
     return (all & UINT64_C(0x8080808080808080)) == 0;
 }
 
+/* A str of two characters or more. It is looked through when it is ours: the message may change until then. */
+static PyObject *
+new_ascii(const unsigned char *p, size_t n)
+{
+    PyObject *str = PyUnicode_New((Py_ssize_t)n, 0x7f);
+    if (str == NULL) {
+        return NULL;
+    }
+    fmp_copy(PyUnicode_DATA(str), p, n);
+    if (FMP_UNLIKELY(!is_ascii(PyUnicode_DATA(str), n))) {
+        Py_DECREF(str);
+        return fmp_wire_damaged("no ASCII");
+    }
+    return str;
+}
+
 static PyObject *
 get_ascii(struct reader *r)
 {
@@ -176,17 +192,11 @@ get_ascii(struct reader *r)
         return NULL;
     }
     const unsigned char *p = take(r, n);
-    if (FMP_UNLIKELY(!is_ascii(p, n))) {
-        return fmp_wire_damaged("no ASCII");
+    if (n > 1) {
+        return new_ascii(p, n);
     }
-    if (n <= 1) {
-        return PyUnicode_FromKindAndData(PyUnicode_1BYTE_KIND, p, (Py_ssize_t)n); /* CPython's only ones */
-    }
-    PyObject *str = PyUnicode_New((Py_ssize_t)n, 0x7f);
-    if (str != NULL) {
-        fmp_copy(PyUnicode_DATA(str), p, n);
-    }
-    return str;
+    return is_ascii(p, n) ? PyUnicode_FromKindAndData(PyUnicode_1BYTE_KIND, p, (Py_ssize_t)n) /* CPython's only ones */
+                          : fmp_wire_damaged("no ASCII");
 }
 
 static Py_UCS4
@@ -293,7 +303,8 @@ get_sequence(struct reader *r, bool is_tuple, int depth)
     return sequence;
 }
 
-/* A key: a short ASCII one is the str that came before, if there is one. */
+/* A key: a short ASCII one is the str that came before, if there is one. It is read once: a message in shared memory
+ * may change, and what is kept must be a str of its slot. */
 static PyObject *
 get_key(struct reader *r, int depth)
 {
@@ -302,13 +313,15 @@ get_key(struct reader *r, int depth)
     if (n < FMP_KEY_MIN || n > FMP_KEY_MAX || left(r) < 2 + n) {
         return get_value(r, depth);
     }
-    struct fmp_key *slot = fmp_key_slot(p + 2, n);
-    PyObject *key = fmp_key_find(slot, r->message, p + 2, n);
+    unsigned char text[FMP_KEY_MAX];
+    fmp_copy(text, p + 2, n);
+    r->next += 2 + n;
+    struct fmp_key *slot = fmp_key_slot(text, n);
+    PyObject *key = fmp_key_find(slot, r->message, text, n);
     if (FMP_LIKELY(key != NULL)) {
-        r->next += 2 + n;
         return key;
     }
-    key = get_value(r, depth);
+    key = new_ascii(text, n);
     if (key != NULL) {
         fmp_key_keep(slot, r->message, key);
     }

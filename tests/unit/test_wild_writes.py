@@ -54,3 +54,35 @@ def test_wild_writes(seed):
     code = WILD.format(path=[str(ROOT / "tests"), str(home())], seed=seed, seconds=50)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=110, check=False)
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr[-2000:]
+
+
+CHANGING = """
+import itertools, mmap, os, time
+from fastmp import _core
+
+m = mmap.mmap(-1, 4096)
+key = "A" * 32
+message, other = _core.encode({key: None}), _core.encode({key.encode(): None})
+m[: len(message)] = message
+tag = next(i for i, byte in enumerate(message) if byte != other[i])
+if os.fork() == 0:
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        m[tag] = other[tag]
+        m[tag] = message[tag]
+    os._exit(0)
+end = time.monotonic() + 2
+for n in itertools.count():
+    m[tag + 12 : tag + 22] = b"%010d" % n  # one that has not come before
+    ((got, _),) = _core.decode(memoryview(m)[: len(message)]).items()
+    assert len(got) == 32, got
+    if not n % 1024 and time.monotonic() > end:
+        break
+os.wait()
+"""
+
+
+def test_a_key_that_changes_while_it_is_read():
+    """It is a str or bytes, and what is kept of it for the next message is what it was taken for."""
+    done = subprocess.run([sys.executable, "-c", CHANGING], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
