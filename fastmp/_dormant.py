@@ -92,10 +92,17 @@ def _fork_all(crew: _core.Crew, processes: Sequence[Any], template: Template) ->
     """Return the pids of the processes, and that of the template after them if there is one."""
     pids: list[int] = []
     children: list[Any] = [(crew, os.getpid())] * len(processes)
-    with suppress(OSError), template.begin() as parent:
-        run = partial(_run, processes, template, parent)
-        pids = _core.fork_dormant([*children, (template.theirs.fileno(), parent)], run)
-        template.pid = pids[len(processes)] if len(pids) > len(processes) else None
+    try:
+        with suppress(OSError), template.begin() as parent:
+            run = partial(_run, processes, template, parent)
+            try:
+                _core.fork_dormant([*children, (template.theirs.fileno(), parent)], run, pids)
+            finally:  # signals have waited, and are handled as soon as it returns
+                template.pid = pids[len(processes)] if len(pids) > len(processes) else None
+    except BaseException:
+        for pid in pids[: len(processes)]:
+            popen_fork.undo(pid)
+        raise
     return pids
 
 

@@ -53,19 +53,19 @@ parse_child(PyObject *what, struct child *child, struct fmp_dormant *dormant)
     return 0;
 }
 
-static PyObject *
-list_of(const pid_t *pids, int count)
+/* 0, or -1 with MemoryError. */
+static int
+tell_pids(PyObject *list, const pid_t *pids, int count)
 {
-    PyObject *list = PyList_New(count);
-    for (int i = 0; list != NULL && i < count; i++) {
+    for (int i = 0; i < count; i++) {
         PyObject *pid = PyLong_FromPid(pids[i]);
-        if (pid == NULL) {
-            Py_CLEAR(list);
-        } else {
-            PyList_SET_ITEM(list, i, pid);
+        int rc = pid != NULL ? PyList_Append(list, pid) : -1;
+        Py_XDECREF(pid);
+        if (rc < 0) {
+            return -1;
         }
     }
-    return list;
+    return 0;
 }
 
 /* In a child that is needed. A signal that has waited since it was forked is handled within the call, so whatever its
@@ -84,13 +84,15 @@ run_child(PyObject *run, int me)
     _exit(code);
 }
 
-static PyObject *
-fork_all(PyObject *whats, PyObject *run, struct child *children, struct fmp_dormant *dormant, pid_t *pids)
+/* 0, or -1 with an exception set. */
+static int
+fork_all(PyObject *whats, PyObject *run, struct child *children, struct fmp_dormant *dormant, PyObject *list,
+         pid_t *pids)
 {
     int me = -1, count = (int)PyList_GET_SIZE(whats);
     for (int i = 0; i < count; i++) {
         if (parse_child(PyList_GET_ITEM(whats, i), &children[i], &dormant[i]) < 0) {
-            return NULL;
+            return -1;
         }
     }
     for (int i = 0; i < count; i++) {
@@ -102,22 +104,23 @@ fork_all(PyObject *whats, PyObject *run, struct child *children, struct fmp_dorm
     if (me >= 0) {
         run_child(run, me);
     }
-    return made < 0 ? NULL : list_of(pids, made);
+    return made < 0 ? -1 : tell_pids(list, pids, made);
 }
 
 PyDoc_STRVAR(
     fork_dormant_doc,
-    "fork_dormant(children, run)\n--\n\n"
+    "fork_dormant(children, run, pids)\n--\n\n"
     "Forks a worker for each (crew, pid of this process) and a template for each (socket, pidfd of this\n"
     "process). They sleep, without Python, until they are needed; one that is calls run with its place in the\n"
-    "list, and ends. Returns the pids: fewer than asked for if there can be no more. The process must have a\n"
-    "single thread, which is the main thread.");
+    "list, and ends. The pids are added to the list `pids`, where they are found also if a signal's handler raises\n"
+    "as soon as this returns: fewer than asked for if there can be no more. The process must have a single thread,\n"
+    "which is the main thread.");
 
 static PyObject *
 dormant_fork(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *whats, *run;
-    if (!PyArg_ParseTuple(args, "O!O", &PyList_Type, &whats, &run)) {
+    PyObject *whats, *run, *list;
+    if (!PyArg_ParseTuple(args, "O!OO!", &PyList_Type, &whats, &run, &PyList_Type, &list)) {
         return NULL;
     }
     if (PyList_GET_SIZE(whats) > CHILDREN_MAX) {
@@ -128,16 +131,16 @@ dormant_fork(PyObject *Py_UNUSED(module), PyObject *args)
     struct child *children = PyMem_Calloc(count, sizeof *children);
     struct fmp_dormant *dormant = PyMem_Calloc(count, sizeof *dormant);
     pid_t *pids = PyMem_Calloc(count, sizeof *pids);
-    PyObject *result = NULL;
+    int rc = -1;
     if (children == NULL || dormant == NULL || pids == NULL) {
         PyErr_NoMemory();
     } else {
-        result = fork_all(whats, run, children, dormant, pids);
+        rc = fork_all(whats, run, children, dormant, list, pids);
     }
     PyMem_Free(children);
     PyMem_Free(dormant);
     PyMem_Free(pids);
-    return result;
+    return rc < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyMethodDef dormant_functions[] = {

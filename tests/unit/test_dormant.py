@@ -187,10 +187,9 @@ def test_no_more_processes(monkeypatch):
     fork_dormant = _dormant._core.fork_dormant
     made = []
 
-    def fewer(children, run):
-        pids = fork_dormant(children[:2], run)
+    def fewer(children, run, pids):
+        fork_dormant(children[:2], run, pids)
         made.extend(pids)
-        return pids
 
     def refuse():
         raise BlockingIOError("no more")
@@ -201,6 +200,31 @@ def test_no_more_processes(monkeypatch):
         FORK.Pool(3)
     assert len(made) == 2
     assert not any(Path(f"/proc/{pid}").exists() for pid in made)
+
+
+INTERRUPTED = """
+import os, signal
+import fastmp
+
+def interrupt():
+    if waiting:
+        os.kill(os.getpid(), waiting.pop())
+
+waiting = [signal.SIGINT]
+os.register_at_fork(before=interrupt)  # signals are blocked then
+try:
+    fastmp.get_context("fork").Pool(3)
+except KeyboardInterrupt:
+    print("interrupted", open(f"/proc/self/task/{os.getpid()}/children").read())
+"""
+
+
+def test_interrupted_while_they_are_forked():
+    """Ctrl-C waits until all are there; then nobody is left."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=LONG, check=False
+    )
+    assert (done.stdout.split(), done.returncode) == (["interrupted"], 0), done.stderr
 
 
 def test_no_socket_for_a_template(monkeypatch):
