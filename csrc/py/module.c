@@ -22,12 +22,13 @@ fmp_py_lookup(PyObject **kept, const char *module, const char *name)
     PyObject *imported = PyImport_ImportModule(module);
     PyObject *found = imported != NULL ? PyObject_GetAttrString(imported, name) : NULL;
     Py_XDECREF(imported);
-    if (*kept == NULL) { /* otherwise another thread was faster, while this one imported */
+    if (*kept == NULL) {
         *kept = found;
-    } else {
-        Py_XDECREF(found);
+    } else if (found != NULL) { /* another thread was faster, while this one imported */
+        Py_DECREF(found);
+        found = *kept;
     }
-    return *kept;
+    return found;
 }
 
 static int
