@@ -68,6 +68,25 @@ tell_pids(PyObject *list, const pid_t *pids, int count)
     return 0;
 }
 
+/* As BaseProcess._bootstrap has it, which would have caught it a little later. */
+static int
+code_of_exit(void)
+{
+    PyObject *error = fmp_take_exception();
+    PyObject *told = PyObject_GetAttrString(error, "code");
+    int code = 1;
+    if (told == Py_None) {
+        code = 0;
+    } else if (told != NULL && PyLong_Check(told)) {
+        code = (int)PyLong_AsLongAndOverflow(told, &(int){0});
+    } else if (told != NULL) {
+        PySys_FormatStderr("%S\n", told);
+    }
+    Py_XDECREF(told);
+    Py_DECREF(error);
+    return code & 0xFF;
+}
+
 /* In a child that is needed. A signal that has waited since it was forked is handled within the call, so whatever its
  * handler raises does not reach what the parent was about to do. */
 static _Noreturn void
@@ -77,6 +96,8 @@ run_child(PyObject *run, int me)
     int code = 1;
     if (result == NULL && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
         code = 128 + SIGINT; /* the parent prints the traceback */
+    } else if (result == NULL && PyErr_ExceptionMatches(PyExc_SystemExit)) {
+        code = code_of_exit();
     } else if (result == NULL) {
         PyErr_WriteUnraisable(run);
     }

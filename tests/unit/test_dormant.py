@@ -227,6 +227,24 @@ def test_interrupted_while_they_are_forked():
     assert (done.stdout.split(), done.returncode) == (["interrupted"], 0), done.stderr
 
 
+TERMINATED = """
+import signal, sys
+import fastmp
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+pool = fastmp.get_context("fork").Pool(3)
+workers = list(pool._pool)
+pool.terminate()
+print([worker.exitcode for worker in workers])
+"""
+
+
+def test_terminated_where_a_handler_exits():
+    """The handler's exit is that of the worker, without a word, also where the signal has waited for its Python."""
+    done = subprocess.run([sys.executable, "-c", TERMINATED], capture_output=True, text=True, timeout=LONG, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("[3, 3, 3]\n", "", 0)
+
+
 def test_no_socket_for_a_template(monkeypatch):
     """The workers are started one by one, and the pool has no template."""
 
