@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 import signal
 import sys
 import threading
@@ -25,20 +24,18 @@ from multiprocessing import util as _util
 from multiprocessing.pool import CLOSE, INIT, RUN, TERMINATE
 
 from . import _core
-from ._by_value import Results, Sender
+from ._by_value import Sender
 from ._dormant import may_sleep, start_all
 from ._errors import WorkerDied
 from ._helper import start_helper
 from ._native import Call, prepare
 from ._pool_insides import Cache, StandardPool, TaskQueue, changes_insides
+from ._pool_worker import work
 from ._template import Template, is_forked
 from ._workers import (
-    CarriesText,
     count_workers,
     end_worker,
-    follow,
     is_forking,
-    parent_sentinel,
     parent_to_follow,
     send_exits,
     weakly,
@@ -141,77 +138,6 @@ class IMapIterator(_Stream, _standard.IMapIterator):  # type: ignore[misc]
 
 class IMapUnorderedIterator(_Stream, _standard.IMapUnorderedIterator):  # type: ignore[misc]
     """The results of `imap_unordered`, as they come."""
-
-
-# ---- in the worker ----
-
-
-class _Failure(CarriesText, ExceptionWithTraceback):  # type: ignore[misc,valid-type]
-    """An exception on its way to the parent."""
-
-
-def _wrap_error(error: BaseException) -> Any:
-    """What is sent for the exception that ended a task."""
-    if isinstance(error, KeyboardInterrupt):
-        raise error  # the user's Ctrl-C reaches every process: this one ends
-    if not isinstance(error, Exception):
-        # A task that calls sys.exit() must end neither the worker nor, when the result is asked for, the parent.
-        text = f"the task raised {type(error).__name__}({', '.join(map(repr, error.args))}) in process {os.getpid()}"
-        return _Failure(RuntimeError(text), error.__traceback__)
-    return _Failure(error, error.__traceback__)
-
-
-def _wrap_unpicklable(error: BaseException, value: Any) -> Any:
-    """What is sent instead of a result, or a wrapped exception, that cannot be pickled."""
-    if not isinstance(value, ExceptionWithTraceback):
-        return MaybeEncodingError(error, value)
-    instead = ExceptionWithTraceback(MaybeEncodingError(error, value.exc), None)
-    instead.tb = value.tb  # where the exception was raised
-    return instead
-
-
-def _work(
-    crew: _core.Crew,
-    place: int,
-    initializer: Callable[..., Any] | None,
-    initargs: Iterable[Any],
-    maxtasks: int | None,
-    wrap: bool,
-    parent: int | None,
-) -> None:
-    """The main function of a worker process."""
-    follow(parent)
-    if initializer is not None:
-        _initialise(crew, place, initializer, initargs)
-    crew.by_value = Results()
-    try:
-        wrappers = (_wrap_error if wrap else _plain_error, _wrap_unpicklable)
-        count = crew.work(place, maxtasks or 0, *wrappers, parent_sentinel())
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None  # one traceback of the user's Ctrl-C is enough: the parent prints it
-    util.debug("worker exiting after %d tasks", count)
-
-
-def _initialise(crew: _core.Crew, place: int, initializer: Callable[..., Any], initargs: Iterable[Any]) -> None:
-    try:
-        initializer(*initargs)
-    except Exception as error:
-        try:
-            crew.report(place, _Failure(error, error.__traceback__))
-        except Exception:
-            raise error from None  # it does not pickle: it is printed here, as all exceptions of processes are
-        raise SystemExit(1) from None
-
-
-def _plain_error(error: BaseException) -> BaseException:
-    if isinstance(error, Exception):
-        return error
-    wrapped = _wrap_error(error)
-    plain: BaseException = wrapped.exc
-    return plain
-
-
-# ---- in the parent ----
 
 
 class Pool:
@@ -513,7 +439,7 @@ class Pool:
 
     def _make_worker(self, place: int, parent: int | None) -> Any:
         settings = (self._initializer, self._initargs, self._maxtasksperchild, self._wrap_exception)
-        process = self.Process(self._ctx, target=_work, args=(self._crew, place, *settings, parent))
+        process = self.Process(self._ctx, target=work, args=(self._crew, place, *settings, parent))
         process.name = process.name.replace("Process", "PoolWorker")
         process.daemon = True
         return process

@@ -333,9 +333,9 @@ def test_the_reading_end_of_a_pipe():
 def test_a_pool_s_worker():
     crew, job = _core.Crew(1), _core.Job()
     code = """
-    import fastmp.pool
+    from fastmp import _pool_worker
     crew = things[0]
-    crew.work(0, 0, fastmp.pool._wrap_error, fastmp.pool._wrap_unpicklable)
+    crew.work(0, 0, _pool_worker.wrap_error, _pool_worker.wrap_unpicklable)
     try:
         crew.send_exit()
     except RuntimeError as error:

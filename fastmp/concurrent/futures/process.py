@@ -23,23 +23,22 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 
 from ... import _core
-from ..._by_value import Results, Sender
+from ..._by_value import Sender
 from ..._helper import start_helper
 from ..._native import NativeJob, prepare
 from ..._template import Template, is_forked
 from ..._workers import (
-    CarriesText,
     count_workers,
     end_worker,
-    follow,
     is_forking,
-    parent_sentinel,
     parent_to_follow,
     send_exits,
     weakly,
     worker_died,
 )
 from ._insides import CallQueue, Manager, PendingItem, Wakeup
+from ._ordered import buffered, chunks, flatten, in_order, refill
+from ._worker import run_chunk, work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,55 +76,6 @@ class Future(_core.Future, _Base):  # type: ignore[misc]
                 (waiter.add_result if self._success else waiter.add_exception)(self)
             self._condition.notify_all()
         self._invoke_callbacks()
-
-
-# ---- in the worker ----
-
-
-class _Failure(CarriesText, _standard._ExceptionWithTraceback):  # type: ignore[misc]
-    """An exception on its way to the parent."""
-
-
-def _wrap_error(error: BaseException) -> Any:
-    return _Failure(error, error.__traceback__)
-
-
-def _wrap_unpicklable(error: BaseException, value: Any) -> Any:
-    if isinstance(value, _standard._ExceptionWithTraceback):
-        error.__context__ = value.exc  # its text is in the traceback that is sent
-    return _wrap_error(error)
-
-
-def _work(
-    crew: _core.Crew,
-    place: int,
-    initializer: Callable[..., object] | None,
-    initargs: tuple[Any, ...],
-    max_tasks: int | None,
-    parent: int | None,
-) -> None:
-    """The main function of a worker process."""
-    follow(parent)
-    if initializer is not None:
-        try:
-            initializer(*initargs)
-        except BaseException as error:
-            _logger.critical("Exception in initializer:", exc_info=True)
-            with suppress(Exception):  # it does not pickle: then it is in the log only
-                crew.report(place, _wrap_error(error))
-            raise SystemExit(1) from None
-    crew.by_value = Results()
-    try:
-        crew.work(place, max_tasks or 0, _wrap_error, _wrap_unpicklable, parent_sentinel())
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None  # the parent prints the traceback of the user's Ctrl-C
-
-
-def _run_chunk(fn: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> list[Any]:
-    return [fn(*args) for args in chunk]
-
-
-# ---- in the parent ----
 
 
 class ProcessPoolExecutor(Executor):
@@ -222,13 +172,13 @@ class ProcessPoolExecutor(Executor):
         deadline = None if timeout is None else time.monotonic() + timeout
         calls: Iterator[tuple[Any, ...]] = zip(*iterables)  # noqa: B905 - as Executor.map
         if chunksize > 1:
-            calls, fn = zip(itertools.repeat(fn), _chunks(calls, chunksize)), _run_chunk
+            calls, fn = zip(itertools.repeat(fn), chunks(calls, chunksize)), run_chunk
         if buffersize is None:
-            results = _in_order([self.submit(fn, *call) for call in calls], deadline)
+            results = in_order([self.submit(fn, *call) for call in calls], deadline)
         else:
             ahead = deque(self.submit(fn, *call) for call in itertools.islice(calls, buffersize))
-            results = _buffered(ahead, _refill(weakref.ref(self), fn, calls), deadline)
-        return results if chunksize == 1 else _flatten(results)
+            results = buffered(ahead, refill(weakref.ref(self), fn, calls), deadline)
+        return results if chunksize == 1 else flatten(results)
 
     def map_native(
         self,
@@ -368,7 +318,7 @@ class ProcessPoolExecutor(Executor):
 
     def _make_worker(self, place: int, parent: int | None) -> Any:
         settings = (self._initializer, self._initargs, self._max_tasks_per_child)
-        return self._mp_context.Process(target=_work, args=(self._crew, place, *settings, parent))
+        return self._mp_context.Process(target=work, args=(self._crew, place, *settings, parent))
 
     def _prepare_replacement(self) -> None:
         """A worker may have to be replaced: by a fork of what this process is now, before it may have more threads."""
@@ -592,65 +542,6 @@ def _check_max_tasks(max_tasks_per_child: int | None, mp_context: Any) -> None:
         raise ValueError("max_tasks_per_child must be >= 1")
     if mp_context is not None and mp_context.get_start_method(allow_none=False) == "fork":
         raise ValueError("max_tasks_per_child is incompatible with the 'fork' multiprocessing start method")
-
-
-def _chunks(iterator: Iterator[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
-    while chunk := list(itertools.islice(iterator, size)):
-        yield chunk
-
-
-def _in_order(futures: list[Future], deadline: float | None) -> Iterator[Any]:
-    """Yield the results. When that ends early, or is thrown away, what no worker has begun is cancelled."""
-    futures.reverse()
-    try:
-        while futures:
-            yield _take_last(futures, deadline)  # holds no reference to what it has yielded
-    finally:
-        for future in futures:
-            future.cancel()
-
-
-def _take_last(futures: list[Future], deadline: float | None) -> Any:
-    result = futures[-1].result(None if deadline is None else deadline - time.monotonic())
-    futures.pop()
-    return result
-
-
-def _buffered(ahead: deque[Future], refill: Callable[[deque[Future]], None], deadline: float | None) -> Iterator[Any]:
-    """Yield the results as `_in_order` does, and submit one more call before each."""
-    try:
-        while ahead:
-            refill(ahead)
-            yield _take_first(ahead, deadline)
-    finally:
-        for future in ahead:
-            future.cancel()
-
-
-def _take_first(futures: deque[Future], deadline: float | None) -> Any:
-    result = futures[0].result(None if deadline is None else deadline - time.monotonic())
-    futures.popleft()
-    return result
-
-
-def _refill(
-    ref: weakref.ref[ProcessPoolExecutor], fn: Callable[..., Any], calls: Iterator[tuple[Any, ...]]
-) -> Callable[[deque[Future]], None]:
-    """What submits the next call, if there is one and the executor was not thrown away."""
-
-    def submit_one(ahead: deque[Future]) -> None:
-        executor = ref()
-        if executor is not None and not executor._thrown_away:
-            ahead.extend(executor.submit(fn, *call) for call in itertools.islice(calls, 1))
-
-    return submit_one
-
-
-def _flatten(chunks: Iterator[list[Any]]) -> Iterator[Any]:
-    for chunk in chunks:
-        chunk.reverse()
-        while chunk:
-            yield chunk.pop()
 
 
 def _context_for(max_tasks_per_child: int | None) -> Any:
