@@ -2,50 +2,20 @@
 it; the others finish, and the pool goes on. The executor keeps the standard rule unless told otherwise.
 """
 
-import os
 import pickle
 import signal
-import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.pool import MaybeEncodingError
 
 import pytest
+from support.bad_tasks import good, killed, leaves, raises_load_fails, returns_lock
 
 import fastmp
 
 METHODS = fastmp.get_all_start_methods()
 pytestmark = pytest.mark.usefixtures("servers")
 SOON_SECONDS = 15  # 100 ms on an idle machine; what matters here is that it is no hang
-
-
-class LoadFails(Exception):
-    """It cannot be unpickled: its constructor wants more than its arguments."""
-
-    def __init__(self, text, more):
-        super().__init__(text)
-        self.more = more
-
-
-def good(number):
-    time.sleep(0.02)
-    return number
-
-
-def killed(number):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def leaves(number):
-    raise SystemExit(number)
-
-
-def raises_load_fails(number):
-    raise LoadFails("the original text", number)
-
-
-def returns_lock(number):
-    return threading.Lock()
 
 
 def check_error(error, bad, pids):
