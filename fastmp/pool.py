@@ -77,6 +77,9 @@ def __getattr__(name: str) -> Any:
 class ApplyResult(_core.Job, _standard.ApplyResult):  # type: ignore[misc]
     """The result to come of `apply_async`."""
 
+    _callback: Callable[[Any], object] | None = None
+    _error_callback: Callable[[Any], object] | None = None
+
     def __init__(
         self,
         pool: Pool,
@@ -86,9 +89,10 @@ class ApplyResult(_core.Job, _standard.ApplyResult):  # type: ignore[misc]
     ) -> None:
         self._pool = pool  # a pool with results to come is not thrown away
         self._what = what  # for the error, should the task be lost
-        self._callback = callback
-        self._error_callback = error_callback
-        self._deferred = callback is not None or error_callback is not None
+        if callback is not None or error_callback is not None:
+            self._callback = callback
+            self._error_callback = error_callback
+            self._deferred = True
 
     def _run_callbacks(self) -> None:
         callback = self._callback if self._success else self._error_callback
@@ -250,12 +254,18 @@ class Pool:
         error_callback: Callable[[Any], object] | None = None,
     ) -> ApplyResult:
         """Begin `func(*args, **kwds)`; return its result to come."""
-        self._check_running()
+        if self._state != RUN:
+            self._check_running()
         result = ApplyResult(self, func, callback, error_callback)
         if result._deferred:
             self._start_helper()
         crew = self._crew
-        crew.submit(result, func, args if type(args) is tuple else tuple(args), {} if kwds is None else kwds)
+        if type(args) is not tuple:
+            args = tuple(args)
+        if kwds is None:
+            crew.submit(result, func, args)
+        else:
+            crew.submit(result, func, args, dict(kwds))  # any mapping will do
         if crew.backlog:
             self._start_helper()
         return result

@@ -10,6 +10,7 @@ import time
 import warnings
 from multiprocessing.pool import MaybeEncodingError, RemoteTraceback
 from operator import neg
+from types import MappingProxyType
 
 import pytest
 from support import parts
@@ -579,6 +580,20 @@ def test_an_exception_that_cannot_be_pickled_is_still_told(pool):
 
 
 # ---- under every start method
+
+
+def keywords(*args, **kwds):
+    return args, kwds
+
+
+def test_arguments_of_any_kind(pool):
+    assert pool.apply(keywords, [1, 2]) == ((1, 2), {})
+    assert pool.apply(keywords, iter((1,)), MappingProxyType({"a": 2})) == ((1,), {"a": 2})
+    assert pool.apply(keywords, kwds={}) == ((), {})
+    with pytest.raises(TypeError):
+        pool.apply(keywords, 5)
+    with pytest.raises(TypeError):
+        pool.apply(keywords, (), 5)
 
 
 def test_the_whole_of_a_pool(ctx):
