@@ -184,8 +184,8 @@ void
 fmp_backing_open(struct fmp_heap *heap)
 {
     const char *env = getenv("FASTMP_WARM_BYTES");
-    heap->warm_is_known = env != NULL;
-    heap->warm_max = env != NULL ? (int64_t)min_u64(strtoull(env, NULL, 10), INT64_MAX) : WARM_BYTES_LEAST;
+    heap->warm_is_known = env != NULL && *env != '\0';
+    heap->warm_max = heap->warm_is_known ? (int64_t)min_u64(strtoull(env, NULL, 10), INT64_MAX) : WARM_BYTES_LEAST;
 }
 
 void

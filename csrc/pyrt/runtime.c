@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/fault.h"
@@ -423,12 +424,27 @@ missing(const char *what)
     return -1;
 }
 
+/* A setting that is no number would count as 0, and nobody would know why. */
+static int
+check_bytes(const char *name)
+{
+    const char *text = getenv(name);
+    if (text == NULL || strspn(text, "0123456789") == strlen(text)) {
+        return 0;
+    }
+    PyErr_Format(PyExc_ImportError, "%s must be a number of bytes, not %s", name, text);
+    return -1;
+}
+
 int
 fmp_runtime_start(void)
 {
     static bool started;
     if (started) {
         return 0;
+    }
+    if (check_bytes("FASTMP_WARM_BYTES") < 0 || check_bytes("FASTMP_REGION_SIZE") < 0) {
+        return -1;
     }
     fmp_newcomers_after_fork(); /* its thread-local word gets its memory here, and not in each child anew */
     int fd = sys_memfd("fastmp-probe", 0);

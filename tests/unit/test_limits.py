@@ -154,3 +154,10 @@ def test_no_room_in_dev_shm(mount: str) -> None:
     came = run("nothing", before=[*PRIVATE, f'{mount} none /dev/shm && exec "$0" "$@"'])
     assert re.fullmatch("OSError (28|30) .*", came[1].pop("SharedMemory"))  # it is short until the end
     assert unexpected(came, each(("SharedMemory",), "OSError (28|30) .*")) == []
+
+
+@pytest.mark.parametrize("name", ["FASTMP_WARM_BYTES", "FASTMP_REGION_SIZE"])
+def test_settings_that_are_no_numbers(name):
+    result = python("-c", "import fastmp", env={name: "64M"})
+    assert f"ImportError: {name} must be a number of bytes, not 64M" in result.stderr
+    assert python("-c", "import fastmp; fastmp.Lock()", env={name: ""}).returncode == 0
