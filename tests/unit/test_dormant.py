@@ -41,6 +41,7 @@ def _nobody_has_begun(monkeypatch):
     count.store(0)
     # The kernel counts also those of NumPy, which other tests may have imported, and for a moment one that was joined.
     monkeypatch.setattr(_dormant, "_count_threads", threading.active_count)
+    monkeypatch.setattr(util, "_logger", None)  # of tests before
     assert _dormant.may_sleep(FORK.Process)
 
 
