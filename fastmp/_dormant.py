@@ -13,6 +13,7 @@ functions of `os.register_at_fork`. Where it could, the workers are started one 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from contextlib import suppress
 from functools import partial
@@ -44,7 +45,8 @@ def may_sleep(cls: Any) -> bool:
         and util._logger is None  # it would tell of each process's beginning and end
         and threading.current_thread() is threading.main_thread()
         and isinstance(os.fork, BuiltinFunctionType)
-        and _count_threads() == 1  # the standard fork warns of others
+        and threading.active_count() == 1
+        and (sys.version_info < (3, 12) or _count_threads() == 1)  # fork warns of all others, NumPy's too
     )
 
 

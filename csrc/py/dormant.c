@@ -134,8 +134,8 @@ PyDoc_STRVAR(
     "Forks a worker for each (crew, pid of this process) and a template for each (socket, pidfd of this\n"
     "process). They sleep, without Python, until they are needed; one that is calls run with its place in the\n"
     "list, and ends. The pids are added to the list `pids`, where they are found also if a signal's handler raises\n"
-    "as soon as this returns: fewer than asked for if there can be no more. The process must have a single thread,\n"
-    "which is the main thread.");
+    "as soon as this returns: fewer than asked for if there can be no more. It is called by the main thread; no\n"
+    "other thread may run Python.");
 
 static PyObject *
 dormant_fork(PyObject *Py_UNUSED(module), PyObject *args)

@@ -78,7 +78,7 @@ struct fmp_dormant {
  * so the parent's pages need not be copied again for each. In a child that wakes, PyOS_AfterFork_Child runs then, and
  * `me` says which one it is. Until then signals that somebody handles are blocked in it: the handler may be Python's.
  * How many were made, with their pids: fewer than `count` if there can be no more. -1 with an exception set. 0 in the
- * child. This process must have a single thread.
+ * child. Called by the main thread; no other thread of this process may hold the GIL or want it.
  */
 int fmp_runtime_fork_dormant(const struct fmp_dormant *children, int count, pid_t *pids, int *me);
 /* A child of this process that a sibling of it has forked is written down. */
