@@ -265,7 +265,7 @@ class Pool:
         if kwds is None:
             crew.submit(result, func, args)
         else:
-            crew.submit(result, func, args, dict(kwds))  # any mapping will do
+            crew.submit(result, func, args, {**kwds})  # any mapping will do
         if crew.backlog:
             self._start_helper()
         return result

@@ -594,6 +594,8 @@ def test_arguments_of_any_kind(pool):
         pool.apply(keywords, 5)
     with pytest.raises(TypeError):
         pool.apply(keywords, (), 5)
+    with pytest.raises(TypeError):
+        pool.apply(keywords, (), "ab")
 
 
 def test_the_whole_of_a_pool(ctx):
