@@ -25,6 +25,14 @@ def servers() -> None:
     forkserver.ensure_running()
 
 
+@pytest.fixture(scope="session")
+def region() -> None:
+    """The shared memory, which stays until the process ends, is there before a test looks around."""
+    from fastmp import RawValue
+
+    RawValue("i")
+
+
 @pytest.fixture(params=METHODS)
 def method(request: pytest.FixtureRequest, servers: None) -> str:
     """Each start method. What a child calls must be importable there: a builtin, or a function of tests/support."""

@@ -15,6 +15,8 @@ from support.crowd import fork, run
 import fastmp
 from fastmp import Array, RawArray, RawValue, Value, atomic
 
+pytestmark = pytest.mark.usefixtures("region")
+
 
 class Inner(ctypes.Structure):
     _fields_ = [("flag", ctypes.c_bool), ("count", ctypes.c_longlong)]
@@ -49,12 +51,6 @@ class Packed(ctypes.Structure):
 
 class Swapped(ctypes.BigEndianStructure):
     _fields_ = [("count", ctypes.c_int), ("byte", ctypes.c_uint8)]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _memory() -> None:
-    """The region, which stays until the process ends, is there before the first test."""
-    RawValue("i")
 
 
 @pytest.mark.parametrize("make", [Array, RawArray])

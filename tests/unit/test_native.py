@@ -21,6 +21,8 @@ import fastmp
 from fastmp import Array, RawArray, RawValue, Value, _core
 from fastmp._signature import read_signature
 
+pytestmark = pytest.mark.usefixtures("region")
+
 SOURCE = r"""
 #include <stddef.h>
 #include <stdint.h>
@@ -93,12 +95,6 @@ class Pair(ctypes.Structure):
 
 class Mixed(ctypes.Structure):
     _fields_ = [("c", ctypes.c_char), ("p", Point), ("n", ctypes.c_int * 3)]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _memory() -> None:
-    """The region, which stays until the process ends, is there before the first test."""
-    RawValue("i")
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,10 @@ import pytest
 from support.c_functions import sqrt, typed
 
 import fastmp
-from fastmp import RawArray, RawValue, _core
+from fastmp import RawArray, _core
 from fastmp._signature import read_signature
+
+pytestmark = pytest.mark.usefixtures("region")
 
 
 class Point(ctypes.Structure):
@@ -32,12 +34,6 @@ class Choice(ctypes.Union):
 class Packed(ctypes.Structure):
     _pack_ = 1
     _fields_ = [("c", ctypes.c_char), ("d", ctypes.c_double)]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _memory() -> None:
-    """The region, which stays until the process ends, is there before the first test."""
-    RawValue("i")
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,9 @@ import pytest
 from support.crowd import in_child
 
 import fastmp
-from fastmp import RawValue, _core, atomic, shared_array
+from fastmp import _core, atomic, shared_array
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _memory() -> None:
-    """The region, which stays until the process ends, is there before the first test."""
-    RawValue("i")
+pytestmark = pytest.mark.usefixtures("region")
 
 
 @pytest.fixture

@@ -16,8 +16,10 @@ from support.processes import eventually
 from support.programs import home, python
 
 import fastmp
-from fastmp import Array, RawArray, RawValue, _core, shared_array
+from fastmp import Array, RawArray, _core, shared_array
 from fastmp.reduction import ForkingPickler
+
+pytestmark = pytest.mark.usefixtures("region")
 
 VIEWS = {
     "all": lambda a: a,
@@ -35,12 +37,6 @@ VIEWS = {
     "fields": lambda a: a.view([("x", "f8"), ("y", "f8")])["y"],
     "through a memoryview": lambda a: numpy.asarray(memoryview(a))[1:],
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _memory() -> None:
-    """The region, which stays until the process ends, is there before the first test."""
-    RawValue("i")
 
 
 @pytest.fixture(autouse=True)

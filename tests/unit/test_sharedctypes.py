@@ -32,17 +32,13 @@ from fastmp.sharedctypes import (
     synchronized,
 )
 
+pytestmark = pytest.mark.usefixtures("region")
+
 INTEGERS = "bBhHiIlLqQ"
 
 
 class Point(ctypes.Structure):
     _fields_ = (("x", ctypes.c_int), ("y", ctypes.c_double))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _memory() -> None:
-    """The region, which stays until the process ends, is there before the first test."""
-    RawValue("i")
 
 
 # ---- the same memory in every process ----
