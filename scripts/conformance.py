@@ -27,10 +27,11 @@ SUITES = ROOT.parent / "shared" / "conformance"
 EXCEPTIONS = ROOT / "tests" / "stdlib" / "exceptions.toml"
 EXCEPTIONS_MAX = 10
 WORK = ROOT / "build" / "conformance"
-QUICK_VERSIONS = ("3.11", "3.13")
+#: Which start methods on which Python.
+QUICK_METHODS = {"3.11": "fork,forkserver", "3.13": "fork,spawn"}
 QUICK = (
     *("--jobs", "4", "--rerun", "1", "--test-timeout", "60", "--timeout", "180", "--limit", "900"),
-    *("-x", "*/spawn/WithThreads*", "-x", "*/forkserver/WithThreads*"),
+    *("-x", "*/spawn/WithThreads*", "-x", "*/forkserver/WithThreads*", "-x", "*/any/ThreadPool*"),
 )
 WHOLE = ("--jobs", "4", "--rerun", "1")
 DETAIL_LINES = 12
@@ -185,6 +186,8 @@ def test_python(version: str, options: argparse.Namespace) -> list[Run] | None:
     inside = environment(f"conformance-{version}", python)
     install_project(inside)
     arguments = [*(QUICK if options.quick else WHOLE), *suites_of(python, version), *options.arguments]
+    method = options.method or (QUICK_METHODS.get(version) if options.quick else None)
+    arguments += ["--method", method] if method else []
     modes = [False] if options.quick else [False, True]
     runs = [run_suites(inside, version, main_only, arguments) for main_only in modes]
     return None if None in runs else [run for run in runs if run is not None]
@@ -193,14 +196,13 @@ def test_python(version: str, options: argparse.Namespace) -> list[Run] | None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="CPython's own suites, on fastmp")
-    parser.add_argument("--quick", action="store_true", help="3.11 and 3.13, without the suites of threads")
+    parser.add_argument("--quick", action="store_true", help="3.11 and 3.13, two start methods each, no threads")
     parser.add_argument("--python", action="append", choices=VERSIONS, help="only this one")
     parser.add_argument("--method", help="only these start methods: fork,forkserver,spawn")
     parser.add_argument("-k", action="append", default=[], metavar="PATTERN", help="only tests that match")
     parser.add_argument("--suites", type=Path, default=SUITES, help="where conformance.py and its baselines are")
     options = parser.parse_args()
-    options.arguments = ["--method", options.method] if options.method else []
-    options.arguments += [part for pattern in options.k for part in ("-k", pattern)]
+    options.arguments = [part for pattern in options.k for part in ("-k", pattern)]
     return options
 
 
@@ -212,7 +214,7 @@ def main() -> int:
         return 0
     known = read_exceptions()
     copy_suites(options.suites)
-    versions = options.python or (QUICK_VERSIONS if options.quick else VERSIONS)
+    versions = options.python or (QUICK_METHODS if options.quick else VERSIONS)
     outcomes = [test_python(version, options) for version in versions]
     runs = [run for outcome in outcomes if outcome is not None for run in outcome]
     failed = [run.title for run in runs if not show(run, known)]
