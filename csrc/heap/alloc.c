@@ -205,6 +205,7 @@ fmp_heap_alloc(struct fmp_heap *heap, uint64_t bytes, fmp_off *off)
     struct fmp_block block;
     int rc = take(heap, bytes, &block);
     if (rc == 0) {
+        heap->latest = block;
         *off = block.payload;
     }
     return rc;
@@ -264,7 +265,7 @@ void
 fmp_heap_free(struct fmp_heap *heap, fmp_off off)
 {
     struct fmp_block block;
-    if (!fmp_block_at(heap, off, &block)) {
+    if (!fmp_block_at_latest(heap, off, &block)) {
         return;
     }
     uint64_t state = fmp_load_relaxed(&block.shm->state); /* relaxed: ours, or not ours to look into */

@@ -28,6 +28,14 @@ struct fmp_hinted {
     fmp_off sent[FMP_HINTS_SENT];   /* a queue of what it has sent: the receiver has freed the oldest by now */
 };
 
+/* A block that is known to exist. */
+struct fmp_block {
+    struct fmp_block_shm *shm;
+    fmp_off payload;
+    uint64_t chunk;
+    unsigned cls;
+};
+
 struct fmp_heap {
     struct fmp_region *region;
     struct fmp_heap_shm *shm;
@@ -38,6 +46,9 @@ struct fmp_heap {
     struct fmp_class classes[FMP_CLASSES];
     struct fmp_hints hints[FMP_CLASSES];
     struct fmp_hinted hinted[FMP_CLASSES];
+    /* The block that this process has allocated or received last: what it does next is to send or to free it. Once it
+     * exists it does so for good, where it is: whether it is still ours its state tells. */
+    struct fmp_block latest;
     bool settling, unsettled; /* holders.c */
     uint64_t unasked;         /* bytes that may be taken before the machine is asked again */
     /* The ring that blocks were sent through last, and the block that it lies in; NULL before the first. Chunks keep
@@ -49,14 +60,6 @@ struct fmp_heap {
     bool huge_never;     /* the kernel does not know the call */
     bool huge_ever;      /* it has made some */
     uint32_t huge_pause; /* blocks that go without huge pages, as it has refused some */
-};
-
-/* A block that is known to exist. */
-struct fmp_block {
-    struct fmp_block_shm *shm;
-    fmp_off payload;
-    uint64_t chunk;
-    unsigned cls;
 };
 
 /* Where a walk over all blocks has got to; starts as zero. */
@@ -101,6 +104,16 @@ uint32_t fmp_chunk_carved(const struct fmp_heap *heap, uint64_t chunk, unsigned 
 struct fmp_block fmp_block_of(const struct fmp_heap *heap, uint64_t chunk, unsigned cls, uint32_t index);
 /* The block whose payload begins at `off`; false if there is none. Believes nothing about `off`. */
 bool fmp_block_at(const struct fmp_heap *heap, fmp_off off, struct fmp_block *block);
+/* The same, at once for the one that this process has allocated or received last. */
+FMP_INLINE bool
+fmp_block_at_latest(const struct fmp_heap *heap, fmp_off off, struct fmp_block *block)
+{
+    if (FMP_LIKELY(off == heap->latest.payload && heap->latest.shm != NULL)) {
+        *block = heap->latest;
+        return true;
+    }
+    return fmp_block_at(heap, off, block);
+}
 /* The block whose payload holds `off`; false if there is none. */
 bool fmp_block_around(const struct fmp_heap *heap, fmp_off off, struct fmp_block *block);
 bool fmp_walk_next(const struct fmp_heap *heap, struct fmp_walk *walk, struct fmp_block *block);

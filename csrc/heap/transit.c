@@ -26,7 +26,7 @@ int
 fmp_heap_send(struct fmp_heap *heap, fmp_off off, fmp_off ring, uint64_t position)
 {
     struct fmp_block block;
-    if (!fmp_block_at(heap, off, &block)) {
+    if (!fmp_block_at_latest(heap, off, &block)) {
         return -EINVAL;
     }
     uint32_t me = heap->region->me;
@@ -69,6 +69,7 @@ fmp_heap_receive_usable(struct fmp_heap *heap, fmp_off off, fmp_off ring, uint64
         return -EBADMSG;
     }
     FMP_FAULT("heap:received");
+    heap->latest = block;
     *usable = fmp_backing_bytes(heap, &block);
     return 0;
 }

@@ -93,11 +93,7 @@ put_leaf(struct fmp_wire_writer *w, PyObject *o, unsigned char tag, uint64_t siz
 {
     fmp_writer_tag_size(w, tag, size);
     if (FMP_UNLIKELY(bytes >= FMP_WIRE_LEAF_MIN)) {
-        Py_buffer view;
-        if (PyBuffer_FillInfo(&view, o, (void *)data, (Py_ssize_t)bytes, 1, PyBUF_SIMPLE) < 0) {
-            return PUT_ERROR;
-        }
-        return fmp_writer_add_view(w, 0, &view);
+        return fmp_writer_add_leaf(w, o, data, bytes);
     }
     if (fmp_writer_room(w, bytes) < 0) {
         return PUT_ERROR;

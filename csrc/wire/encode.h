@@ -64,6 +64,8 @@ fmp_writer_own(const struct fmp_wire_writer *w)
 int fmp_writer_grow(struct fmp_wire_writer *w, size_t bytes);
 /* Appends the memory of `view` to the message, and takes the view over (on failure too). */
 int fmp_writer_add_view(struct fmp_wire_writer *w, size_t pad, Py_buffer *view);
+/* The same for the memory of a str or bytes, which is held by a reference. */
+int fmp_writer_add_leaf(struct fmp_wire_writer *w, PyObject *o, const void *data, size_t bytes);
 int fmp_segments_append(struct fmp_wire_segments *s, const struct fmp_wire_segment *segment);
 /* Empties the message; the writer stays busy. */
 void fmp_writer_clear(struct fmp_wire_writer *w);

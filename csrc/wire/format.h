@@ -74,8 +74,10 @@ enum fmp_wire_form { FMP_FORM_INT8, FMP_FORM_INT16, FMP_FORM_INT32, FMP_FORM_INT
 #define FMP_WIRE_DEPTH 16
 /* Shorter lists are not looked at for runs: the second look would cost more than it saves. */
 #define FMP_RUN_MIN 8
-/* Bytes and strings from here on are not copied into the writer, and pickle buffers from here on go out of band. */
-#define FMP_WIRE_LEAF_MIN 4096
+/* Bytes and strings from here on are not copied into the writer: naming them costs less than the second copy. */
+#define FMP_WIRE_LEAF_MIN 256
+/* Pickle buffers from here on go out of band. */
+#define FMP_WIRE_BUFFER_MIN 4096
 #define FMP_WIRE_ALIGN 64
 
 struct fmp_wire_entry {

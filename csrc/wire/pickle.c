@@ -9,7 +9,7 @@
  * A writer that was told to ask (fmp_wire_ask) gives its pickler a reducer_override, which looks at functions and
  * classes of the main module only.
  *
- * Buffers of FMP_WIRE_LEAF_MIN bytes or more stay where they are until fmp_wire_copy, and the receiver's objects are
+ * Buffers of FMP_WIRE_BUFFER_MIN bytes or more stay where they are until fmp_wire_copy, and the receiver's objects are
  * views on the message. Smaller ones go in band, so that an array of three numbers does not hold a block for its whole
  * life.
  */
@@ -63,7 +63,7 @@ sink_write(PyObject *self, PyObject *data)
         return NULL;
     }
     int rc;
-    if (PyBytes_CheckExact(data) && view.len >= FMP_WIRE_LEAF_MIN) {
+    if (PyBytes_CheckExact(data) && view.len >= FMP_WIRE_BUFFER_MIN) {
         rc = fmp_writer_add_view(w, 0, &view);
     } else {
         rc = fmp_writer_room(w, (size_t)view.len);
@@ -84,7 +84,7 @@ sink_collect(PyObject *self, PyObject *buffer)
     if (w == NULL || get_view(buffer, &segment.view) < 0) {
         return NULL;
     }
-    if (segment.view.len < FMP_WIRE_LEAF_MIN) {
+    if (segment.view.len < FMP_WIRE_BUFFER_MIN) {
         PyBuffer_Release(&segment.view);
         return Py_NewRef(Py_True);
     }

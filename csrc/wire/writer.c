@@ -82,20 +82,32 @@ fmp_writer_grow(struct fmp_wire_writer *w, size_t bytes)
     return 0;
 }
 
-int
-fmp_segments_append(struct fmp_wire_segments *s, const struct fmp_wire_segment *segment)
+/* The place of one segment more, not yet counted; NULL with MemoryError. */
+static struct fmp_wire_segment *
+next_segment(struct fmp_wire_segments *s)
 {
-    if (s->count == s->room) {
+    if (FMP_UNLIKELY(s->count == s->room)) {
         size_t room = s->room ? s->room * 2 : 8;
         struct fmp_wire_segment *list = PyMem_Realloc(s->list, room * sizeof *list);
         if (list == NULL) {
             PyErr_NoMemory();
-            return -1;
+            return NULL;
         }
         s->list = list;
         s->room = room;
     }
-    s->list[s->count++] = *segment;
+    return &s->list[s->count];
+}
+
+int
+fmp_segments_append(struct fmp_wire_segments *s, const struct fmp_wire_segment *segment)
+{
+    struct fmp_wire_segment *place = next_segment(s);
+    if (place == NULL) {
+        return -1;
+    }
+    *place = *segment;
+    s->count++;
     return 0;
 }
 
@@ -108,6 +120,24 @@ fmp_writer_add_view(struct fmp_wire_writer *w, size_t pad, Py_buffer *view)
         return -1;
     }
     w->segment_bytes += pad + (size_t)view->len;
+    return 0;
+}
+
+/* What PyBuffer_FillInfo would make of it, but for what nobody asks: PyBuffer_Release needs the object alone. */
+int
+fmp_writer_add_leaf(struct fmp_wire_writer *w, PyObject *o, const void *data, size_t bytes)
+{
+    struct fmp_wire_segment *place = next_segment(&w->segments);
+    if (place == NULL) {
+        return -1;
+    }
+    place->at = fmp_writer_own(w);
+    place->pad = 0;
+    place->view.buf = (void *)data;
+    place->view.len = (Py_ssize_t)bytes;
+    place->view.obj = Py_NewRef(o);
+    w->segments.count++;
+    w->segment_bytes += bytes;
     return 0;
 }
 
@@ -188,11 +218,13 @@ fmp_wire_copy(const struct fmp_wire_writer *w, void *dst)
     size_t done = 0;
     for (size_t i = 0; i < w->segments.count; i++) {
         const struct fmp_wire_segment *s = &w->segments.list[i];
-        memcpy(to, w->start + done, s->at - done);
+        fmp_copy(to, w->start + done, s->at - done);
         to += s->at - done;
         done = s->at;
-        memset(to, 0, s->pad);
-        to += s->pad;
+        if (s->pad != 0) {
+            memset(to, 0, s->pad);
+            to += s->pad;
+        }
         memcpy(to, s->view.buf, (size_t)s->view.len);
         to += s->view.len;
     }

@@ -10,7 +10,7 @@ from fastmp import _core
 
 np = pytest.importorskip("numpy")
 
-LARGE = 10_000  # items; more than FMP_WIRE_LEAF_MIN bytes of any type
+LARGE = 10_000  # items; more than FMP_WIRE_BUFFER_MIN bytes of any type
 
 
 def arrays() -> dict[str, Any]:
