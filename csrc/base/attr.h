@@ -14,6 +14,10 @@
 #define FMP_COLD __attribute__((cold, noinline))
 #define FMP_MUST_CHECK __attribute__((warn_unused_result))
 
+/* The number in the local `x` is the one that was read. Of memory that another process may be changing the compiler
+ * could otherwise read it again at each use, and find another one than was checked. */
+#define FMP_READ_ONCE(x) __asm__("" : "+r"(x))
+
 /* Destructive interference size: 64 bytes on x86-64 and on the AArch64 servers that matter. */
 #define FMP_CACHELINE 64
 #define FMP_ALIGNED __attribute__((aligned(FMP_CACHELINE)))

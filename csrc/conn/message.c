@@ -354,7 +354,8 @@ fmp_message_pop(struct fmp_channel *ch, struct fmp_message *m)
         return rc;
     }
     const struct fmp_record *record = &t.cell->record;
-    uint32_t bytes = record->bytes; /* read once: it is another process's memory */
+    uint32_t bytes = record->bytes;
+    FMP_READ_ONCE(bytes);
     m->tag = record->tag;
     m->parcels = 0;
     m->block = 0;

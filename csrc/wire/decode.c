@@ -3,7 +3,8 @@
  *
  * The bytes may be damaged: whoever wrote them may be any process of the tree. Nothing is read beyond `end`, nothing is
  * allocated for a size before it has been compared with what is left, nesting is bounded, and a str is looked through
- * before it is believed to be of its kind.
+ * before it is believed to be of its kind. They may also change meanwhile: what is checked is read once before, sizes
+ * and tags into locals, a text into the new str.
  */
 #include "wire/encode.h"
 #include "wire/keys.h"
@@ -62,6 +63,7 @@ take_size(struct reader *r, size_t each, size_t *size)
         }
         memcpy(&n, p, sizeof n);
     }
+    FMP_READ_ONCE(n);
     if (FMP_UNLIKELY(n > left(r) / each)) {
         fmp_wire_damaged("a size is larger than the message");
         return -1;
@@ -168,7 +170,7 @@ is_ascii(const unsigned char *p, size_t n)
     return (all & UINT64_C(0x8080808080808080)) == 0;
 }
 
-/* A str of two characters or more. It is looked through when it is ours: the message may change until then. */
+/* A str of two characters or more. */
 static PyObject *
 new_ascii(const unsigned char *p, size_t n)
 {
@@ -211,6 +213,14 @@ widest(const unsigned char *p, size_t n, size_t kind)
     return max;
 }
 
+/* One character; CPython has only one str of each. */
+static PyObject *
+get_latin1(unsigned char c)
+{
+    FMP_READ_ONCE(c);
+    return c >= 0x80 ? PyUnicode_FromKindAndData(PyUnicode_1BYTE_KIND, &c, 1) : fmp_wire_damaged("no text of its kind");
+}
+
 /* A str whose widest character needs `kind` bytes, and is no ASCII. */
 static PyObject *
 get_wide(struct reader *r, size_t kind)
@@ -220,17 +230,19 @@ get_wide(struct reader *r, size_t kind)
         return NULL;
     }
     const unsigned char *p = take(r, n * kind);
-    Py_UCS4 max = widest(p, n, kind);
-    Py_UCS4 least = kind == 1 ? 0x80 : kind == 2 ? 0x100 : 0x10000;
-    if (max < least || max > 0x10ffff) {
-        return fmp_wire_damaged("no text of its kind");
-    }
     if (n == 1 && kind == 1) {
-        return PyUnicode_FromKindAndData(PyUnicode_1BYTE_KIND, p, 1);
+        return get_latin1(*p);
     }
-    PyObject *str = PyUnicode_New((Py_ssize_t)n, max);
-    if (str != NULL) {
-        memcpy(PyUnicode_DATA(str), p, n * kind);
+    PyObject *str = PyUnicode_New((Py_ssize_t)n, kind == 1 ? 0xff : kind == 2 ? 0xffff : 0x10ffff);
+    if (str == NULL) {
+        return NULL;
+    }
+    memcpy(PyUnicode_DATA(str), p, n * kind);
+    Py_UCS4 max = widest(PyUnicode_DATA(str), n, kind);
+    Py_UCS4 least = kind == 1 ? 0x80 : kind == 2 ? 0x100 : 0x10000;
+    if (FMP_UNLIKELY(max < least || max > 0x10ffff)) {
+        Py_DECREF(str);
+        return fmp_wire_damaged("no text of its kind");
     }
     return str;
 }
@@ -303,13 +315,14 @@ get_sequence(struct reader *r, bool is_tuple, int depth)
     return sequence;
 }
 
-/* A key: a short ASCII one is the str that came before, if there is one. It is read once: a message in shared memory
- * may change, and what is kept must be a str of its slot. */
+/* A key: a short ASCII one is the str that came before, if there is one. What is kept must be a str of its slot, also
+ * if the message changes meanwhile. */
 static PyObject *
 get_key(struct reader *r, int depth)
 {
     const unsigned char *p = r->next;
     size_t n = left(r) < 2 + FMP_KEY_MIN || *p != FMP_TAG_ASCII ? 0 : p[1];
+    FMP_READ_ONCE(n);
     if (n < FMP_KEY_MIN || n > FMP_KEY_MAX || left(r) < 2 + n) {
         return get_value(r, depth);
     }
@@ -377,6 +390,7 @@ get_value(struct reader *r, int depth)
         return NULL;
     }
     unsigned char tag = *p;
+    FMP_READ_ONCE(tag);
     if (tag >= FMP_TAG_SMALL) {
         return PyLong_FromLong((long)tag - FMP_TAG_INT_ZERO);
     }

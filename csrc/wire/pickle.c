@@ -392,6 +392,8 @@ get_buffers(const unsigned char *data, uint64_t low, uint64_t table, uint64_t co
     for (uint64_t i = 0; list != NULL && i < count; i++) {
         struct fmp_wire_entry entry;
         memcpy(&entry, data + table + i * sizeof entry, sizeof entry);
+        FMP_READ_ONCE(entry.offset);
+        FMP_READ_ONCE(entry.bytes2_readonly);
         uint64_t bytes = entry.bytes2_readonly >> 1;
         PyObject *buffer = NULL;
         if (entry.offset < low || entry.offset > table || bytes > table - entry.offset) {
@@ -418,6 +420,8 @@ load_with_buffers(const unsigned char *data, size_t bytes, PyObject *owner)
     }
     uint64_t table = bytes - sizeof trailer; /* the end of the table */
     memcpy(&trailer, data + table, sizeof trailer);
+    FMP_READ_ONCE(trailer.buffers);
+    FMP_READ_ONCE(trailer.pickle_bytes);
     if (trailer.buffers > (table - 1) / sizeof(struct fmp_wire_entry)) {
         return fmp_wire_damaged("more buffers than it can hold");
     }

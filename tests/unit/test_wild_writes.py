@@ -86,3 +86,39 @@ def test_a_key_that_changes_while_it_is_read():
     """It is a str or bytes, and what is kept of it for the next message is what it was taken for."""
     done = subprocess.run([sys.executable, "-c", CHANGING], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+CHANGING_TEXT = """
+import mmap, os, pickle, signal
+from fastmp import _core
+
+m = mmap.mmap(-1, 1 << 16)
+message = _core.encode("\U0001f600" * 4_000)  # long: there is time for a change between a look and the copy
+m[: len(message)] = message
+top = message.index(b"\x01") + 1  # the highest byte of the first character
+reader, writer = os.getpid(), os.fork()
+if writer == 0:
+    while os.getppid() == reader:
+        for _ in range(1000):
+            m[top] = 0x7f
+            m[top] = 0
+    os._exit(0)
+whole = refused = 0
+while min(whole, refused) < 500:
+    try:
+        text = _core.decode(memoryview(m)[: len(message)])
+    except pickle.UnpicklingError:
+        refused += 1
+    else:
+        assert text[0] == "\U0001f600"
+        whole += 1
+os.kill(writer, signal.SIGKILL)
+os.wait()
+"""
+
+
+def test_a_text_that_changes_while_it_is_read():
+    """It is refused or whole: in no str is a character beyond Unicode's last one."""
+    code = CHANGING_TEXT
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
