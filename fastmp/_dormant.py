@@ -4,7 +4,7 @@ What Python does at the beginning of a forked process costs more than the fork: 
 which is copied for it. So nothing of Python runs in these children before there is work for them. A worker that sleeps
 is woken by the first task that no other takes (csrc/pool/dormant.c), begins by itself after a moment, or ends without
 ever having begun, when its pool is closed. And the parent forks all of them in one go: between two forks it would write
-to pages that have to be copied again.
+to pages that have to be copied again. The first worker does not sleep: it begins while the parent forks the others.
 
 Called by: `fastmp/pool.py`. Nothing can be told from outside but that a worker without work may have run none of the
 functions of `os.register_at_fork`. Where it could, the workers are started one by one: `may_sleep`.
@@ -93,7 +93,8 @@ def start_all(
 def _fork_all(crew: _core.Crew, processes: Sequence[Any], template: Template) -> list[int]:
     """Return the pids of the processes, and that of the template after them if there is one."""
     pids: list[int] = []
-    children: list[Any] = [(crew, os.getpid())] * len(processes)
+    parent_pid = os.getpid()
+    children: list[Any] = [(crew, parent_pid, place == 0) for place in range(len(processes))]
     try:
         with suppress(OSError), template.begin() as parent:
             run = partial(_run, processes, template, parent)

@@ -28,8 +28,8 @@ struct fmp_crew {
     struct fmp_channel tasks, results;
     struct fmp_crew_shm *shm;
     unsigned fork_generation; /* a forked copy is not the parent */
-    bool was_dormant;         /* in a worker: it counts as beginning */
     uint32_t max_workers;
+    uint32_t asleep;            /* workers that were forked dormant, and nobody has asked to begin */
     pid_t *pids;                /* of the workers by place, 0: none */
     struct fmp_answer *answers; /* the last one of each worker, by place */
 
@@ -143,23 +143,22 @@ PyObject *fmp_take_exception(void);
 struct fmp_dormant_worker {
     struct fmp_crew *crew;
     pid_t parent; /* whose main thread has forked it */
+    bool at_once; /* it does not sleep */
 };
 bool fmp_worker_wakes(void *dormant_worker);
 /* In the parent, before it is forked. */
-void fmp_crew_expect_dormant(struct fmp_crew *crew);
-/* In the parent, when it has sent a task. */
+void fmp_crew_expect_dormant(const struct fmp_dormant_worker *worker);
+/* In the parent, when it has sent a task: one more begins if there are more tasks to be answered than workers awake. */
+void fmp_crew_wake_dormant_slow(struct fmp_crew *crew);
 FMP_INLINE void
 fmp_crew_wake_dormant(struct fmp_crew *crew)
 {
-    /* relaxed: it was set here, before they were forked; they themselves only count down */
-    if (FMP_UNLIKELY(fmp_load_relaxed(&crew->shm->dormant) != 0)) {
-        fmp_ec_notify(&crew->shm->wake, 1);
+    if (FMP_UNLIKELY(crew->asleep != 0) && crew->in_flight + crew->asleep > crew->max_workers) {
+        fmp_crew_wake_dormant_slow(crew);
     }
 }
 /* In the parent: no task will come any more. Dormant workers end; those that have begun wait for an exit token. */
 void fmp_crew_close(struct fmp_crew *crew);
-/* In the worker: it is about to take tasks. */
-void fmp_worker_begins(struct fmp_crew *crew);
 
 /* worker.c: tells the parent, outside any task, why this worker cannot begin. 0, -1 with an exception. */
 int fmp_worker_report(struct fmp_crew *crew, uint32_t place, PyObject *value);

@@ -2,7 +2,13 @@
  * A worker that was forked and has not begun: it sleeps, and nothing of Python has run in it yet. What Python does
  * first in a new process (its own at-fork handlers, the process object's bootstrap) writes to hundreds of pages, each
  * of which has to be copied then; a worker that never gets a task need not pay for it. See fmp_runtime_fork_dormant.
- * Called by: py/dormant.c, and the parent's and the worker's side of the pool.
+ * Called by: py/dormant.c, and the parent's side of the pool.
+ *
+ * The first worker of a pool does not sleep: a pool is made for a task at least, and so it begins while the parent
+ * forks the others.
+ *
+ * The parent says how many are to begin: a worker for each task that is not answered, as far as there are any. One that
+ * has begun and sleeps again gets the task before another begins.
  *
  * It is nobody yet for the parent: its line is empty, it takes nothing out of the ring, and it recovers no cells. It
  * does not sleep where the workers that have begun do, so it never gets a wake-up that was meant for one of them. A
@@ -18,9 +24,17 @@
 #define DORMANT_NS (50 * FMP_NS_PER_MS)
 
 void
-fmp_crew_expect_dormant(struct fmp_crew *crew)
+fmp_crew_expect_dormant(const struct fmp_dormant_worker *worker)
 {
-    (void)fmp_fetch_add_relaxed(&crew->shm->dormant, 1); /* relaxed: fork publishes it */
+    worker->crew->asleep += !worker->at_once;
+}
+
+void
+fmp_crew_wake_dormant_slow(struct fmp_crew *crew)
+{
+    crew->asleep--;
+    (void)fmp_fetch_add_relaxed(&crew->shm->wanted, 1); /* relaxed: who is just falling asleep sees it (E1, E2) */
+    fmp_ec_notify(&crew->shm->wake, 1);
 }
 
 void
@@ -37,27 +51,19 @@ is_closed(const struct fmp_crew *crew)
     return fmp_load_acquire(&crew->shm->is_closed) != 0; /* W5: what the parent did before W4 */
 }
 
-/* Are there more tasks than workers that are on their way to them? */
-static bool
-is_needed(struct fmp_crew *crew)
-{
-    /* relaxed: a worker too many, or one that sleeps to the end of its time, does no harm */
-    return fmp_ring_count(&crew->tasks.ring) > fmp_load_relaxed(&crew->shm->beginning);
-}
-
 static bool
 has_reason_to_wake(void *ctx)
 {
-    return is_closed(ctx) || is_needed(ctx);
+    const struct fmp_crew *crew = ctx;
+    return is_closed(crew) || fmp_load_relaxed(&crew->shm->wanted) != 0; /* relaxed: as below */
 }
 
-/* One task wakes one worker, though it lies in the ring until that one has begun. */
 static bool
 claim_to_begin(struct fmp_crew *crew)
 {
-    uint32_t beginning = fmp_load_relaxed(&crew->shm->beginning); /* relaxed, all: counts, which publish nothing */
-    while (fmp_ring_count(&crew->tasks.ring) > beginning) {
-        if (fmp_cas_relaxed(&crew->shm->beginning, &beginning, beginning + 1)) {
+    uint32_t wanted = fmp_load_relaxed(&crew->shm->wanted); /* relaxed, both: a count, which publishes nothing */
+    while (wanted != 0) {
+        if (fmp_cas_relaxed(&crew->shm->wanted, &wanted, wanted - 1)) {
             return true;
         }
     }
@@ -69,11 +75,7 @@ await_work(struct fmp_crew *crew)
 {
     struct fmp_spin spin = {.idle = true}; /* it does not spin: there may be many */
     uint64_t until = sys_now_ns() + DORMANT_NS;
-    while (!is_closed(crew) && !claim_to_begin(crew)) {
-        if (sys_now_ns() >= until) {
-            (void)fmp_fetch_add_relaxed(&crew->shm->beginning, 1);
-            return;
-        }
+    while (!is_closed(crew) && !claim_to_begin(crew) && sys_now_ns() < until) {
         (void)fmp_ec_await(&crew->shm->wake, has_reason_to_wake, crew, until, &spin);
     }
 }
@@ -82,24 +84,11 @@ bool
 fmp_worker_wakes(void *dormant_worker)
 {
     const struct fmp_dormant_worker *me = dormant_worker;
-    struct fmp_crew *crew = me->crew;
     bool has_parent = sys_die_with_parent(me->parent) == 0;
     FMP_FAULT("dormant:asleep");
-    if (has_parent) {
-        await_work(crew);
+    if (has_parent && !me->at_once) {
+        await_work(me->crew);
     }
-    FMP_FAULT("dormant:woken"); /* it counts as one that is beginning */
-    (void)fmp_fetch_sub_relaxed(&crew->shm->dormant, 1);
-    crew->was_dormant = true;
-    FMP_FAULT("dormant:leaving");
-    return has_parent && !is_closed(crew);
-}
-
-void
-fmp_worker_begins(struct fmp_crew *crew)
-{
-    if (crew->was_dormant) {
-        (void)fmp_fetch_sub_relaxed(&crew->shm->beginning, 1);
-        crew->was_dormant = false;
-    }
+    FMP_FAULT("dormant:woken"); /* nobody else has been woken instead */
+    return has_parent && !is_closed(me->crew);
 }

@@ -54,8 +54,7 @@ struct fmp_worker_shm {
 struct fmp_crew_shm {
     _Atomic uint8_t claims[FMP_CREW_DEPTH];
     FMP_ALIGNED _Atomic uint32_t is_closed; /* no task will come: a worker that is dormant still need not begin */
-    _Atomic uint32_t dormant;               /* workers that are, or will be when they run for the first time */
-    _Atomic uint32_t beginning;             /* those that have woken and do not take tasks yet */
+    _Atomic uint32_t wanted;                /* how many more of those are to begin */
     struct fmp_ec_shm wake;                 /* where they sleep */
     struct fmp_worker_shm workers[];
 };

@@ -392,7 +392,6 @@ fmp_worker_run(struct fmp_crew *crew, uint32_t place, Py_ssize_t max_tasks, PyOb
         crew->tasks.on_taken_ctx = me.line;
         /* Only the parent may recover cells here: it must learn which task a killed worker had taken. */
         crew->tasks.ring.bystander = crew->results.ring.bystander = true;
-        fmp_worker_begins(crew);
         count = work(&me, max_tasks);
     }
     Py_XDECREF(me.functions);

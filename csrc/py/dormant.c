@@ -34,7 +34,8 @@ parse_child(PyObject *what, struct child *child, struct fmp_dormant *dormant)
 {
     PyObject *crew;
     if (!PyTuple_Check(what)) {
-        PyErr_SetString(PyExc_TypeError, "a child is (crew, pid of the parent) or (socket, pidfd of the parent)");
+        PyErr_SetString(PyExc_TypeError,
+                        "a child is (crew, pid of the parent, at once) or (socket, pidfd of the parent)");
         return -1;
     }
     if (PyTuple_GET_SIZE(what) == 2 && PyLong_Check(PyTuple_GET_ITEM(what, 0))) {
@@ -42,9 +43,11 @@ parse_child(PyObject *what, struct child *child, struct fmp_dormant *dormant)
         return PyArg_ParseTuple(what, "ii", &child->socket, &child->parent) ? 0 : -1;
     }
     *dormant = (struct fmp_dormant){.wakes = fmp_worker_wakes, .ctx = &child->worker};
-    if (!PyArg_ParseTuple(what, "O!i", fmp_crew_type, &crew, &child->worker.parent)) {
+    int at_once;
+    if (!PyArg_ParseTuple(what, "O!ip", fmp_crew_type, &crew, &child->worker.parent, &at_once)) {
         return -1;
     }
+    child->worker.at_once = at_once != 0;
     child->worker.crew = (struct fmp_crew *)crew;
     if (child->worker.crew->shm == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "this pool belongs to another process");
@@ -118,7 +121,7 @@ fork_all(PyObject *whats, PyObject *run, struct child *children, struct fmp_dorm
     }
     for (int i = 0; i < count; i++) {
         if (children[i].worker.crew != NULL) {
-            fmp_crew_expect_dormant(children[i].worker.crew);
+            fmp_crew_expect_dormant(&children[i].worker);
         }
     }
     int made = fmp_runtime_fork_dormant(dormant, count, pids, &me);
@@ -131,9 +134,10 @@ fork_all(PyObject *whats, PyObject *run, struct child *children, struct fmp_dorm
 PyDoc_STRVAR(
     fork_dormant_doc,
     "fork_dormant(children, run, pids)\n--\n\n"
-    "Forks a worker for each (crew, pid of this process) and a template for each (socket, pidfd of this\n"
-    "process). They sleep, without Python, until they are needed; one that is calls run with its place in the\n"
-    "list, and ends. The pids are added to the list `pids`, where they are found also if a signal's handler raises\n"
+    "Forks a worker for each (crew, pid of this process, at once) and a template for each (socket, pidfd of this\n"
+    "process). They sleep, without Python, until they are needed, or not if they are to begin at once; one that\n"
+    "begins calls run with its place in the list, and ends. The pids are added to the list `pids`, where they are "
+    "found also if a signal's handler raises\n"
     "as soon as this returns: fewer than asked for if there can be no more. It is called by the main thread; no\n"
     "other thread may run Python.");
 
