@@ -30,22 +30,29 @@ sleep_step(struct fmp_pipe_end *end, uint64_t deadline_ns)
     struct fmp_ring *ring = fmp_pipe_ring(end->in);
     struct fmp_bell bell = fmp_pipe_bell(end, end->in);
     bool may_sleep = deadline_ns != 0;
-    uint64_t slice_ns = end->recv_spin.idle ? FMP_IDLE_RECHECK_NS : FMP_RECHECK_NS;
-    end->recv_spin.idle = false;
+    unsigned idle = end->recv_spin.idle;
+    uint64_t slice_ns = fmp_spin_period_ns(&end->recv_spin);
+    end->recv_spin.idle = 0;
     if (bell.fd < 0) {
         return -EBADF;
     }
     if (may_sleep && fmp_bell_hush(&bell, fmp_ring_may_pop, ring)) {
         return 0;
     }
-    uint64_t slice_end = may_sleep ? sys_slice_end_ns(deadline_ns, slice_ns) : 0;
+    uint64_t now = sys_now_ns(), period_end = now + slice_ns;
+    uint64_t slice_end = !may_sleep ? 0 : period_end < deadline_ns ? period_end : deadline_ns;
     struct pollfd p = {.fd = bell.fd, .events = may_sleep ? POLLIN : 0};
     int n = sys_poll_until(&p, 1, slice_end);
+    if (may_sleep) {
+        fmp_spin_slept(&end->recv_spin, n == 0 ? FMP_NEVER : sys_now_ns() - now);
+    }
     if (fmp_ring_may_pop(ring)) {
         return 0;
     }
     if (n == 0) {
-        end->recv_spin.idle = may_sleep && slice_end != deadline_ns;
+        if (may_sleep && slice_end != deadline_ns) {
+            fmp_spin_slept_through(&end->recv_spin, idle);
+        }
         return slice_end == deadline_ns ? -ETIMEDOUT : -EINTR;
     }
     if (n < 0 || (p.revents & POLLNVAL) != 0) {
@@ -67,7 +74,7 @@ listen_step(void *ctx, uint64_t deadline_ns)
     if (!end->is_decided && fmp_load_acquire(end->mode) == FMP_PIPE_IS_STANDARD) { /* P5 */
         return FMP_PIPE_STANDARD;
     }
-    bool spins = deadline_ns != 0 && !end->recv_spin.idle;
+    bool spins = deadline_ns != 0 && end->recv_spin.idle == 0;
     if (spins && fmp_spin_until(fmp_ring_may_pop, fmp_pipe_ring(end->in), &end->recv_spin)) {
         return 0;
     }

@@ -10,8 +10,10 @@
 #include "sys/clock.h"
 #include "sys/process.h"
 
-/* How often an idle worker looks whether its parent still lives. */
-#define PARENT_LOOK_NS (500 * FMP_NS_PER_MS)
+/* How often an idle worker looks whether its parent still lives, and one that waits for memory. Both are killed with
+ * the parent (fastmp/_workers), so this is for one that could not be told. */
+#define PARENT_LOOK_NS FMP_LONGEST_RECHECK_NS
+#define PARENT_LOOK_FULL_NS (500 * FMP_NS_PER_MS)
 /* How long a worker whose result finds no memory waits when no other result is in the way: so often, and so long. */
 #define PATIENCE_TRIES 5
 #define PATIENCE_NS (20 * FMP_NS_PER_MS)
@@ -227,7 +229,7 @@ await_memory(struct worker *me, unsigned *patience)
     for (;;) {
         look.head = fmp_load_relaxed(&look.ring->shm->head);
         bool none_left = fmp_ring_count(look.ring) == 0;
-        uint64_t until = sys_now_ns() + (none_left ? PATIENCE_NS : PARENT_LOOK_NS);
+        uint64_t until = sys_now_ns() + (none_left ? PATIENCE_NS : PARENT_LOOK_FULL_NS);
         int rc = fmp_py_await(&look.ring->shm->space, has_moved, &look, until, &me->spin);
         if (rc != FMP_PY_TIMEOUT) {
             return rc == FMP_PY_READY ? 0 : -1;

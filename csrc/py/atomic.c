@@ -344,7 +344,7 @@ fmp_atomic_wait(fmp_word_fn word_of, PyObject *self, PyObject *const *args, Py_s
         return NULL;
     }
     struct wait w = {.word = &word, .expected = cut(expected, word.ctype->bytes)};
-    struct fmp_spin spin = {0};
+    static _Thread_local struct fmp_spin spin; /* of all words: there is no place of their own */
     struct fmp_ec_shm *ec = fmp_parking_enter(&space->region, fmp_off_of(&space->region, word.at));
     Py_INCREF(self); /* the memory stays, whatever another thread drops meanwhile */
     int rc = fmp_py_await(ec, has_changed, &w, deadline_ns, &spin);

@@ -166,6 +166,9 @@ int
 fmp_barrier_wait(struct fmp_barrier_waiter *w, uint64_t deadline_ns)
 {
     bool acting = state_of(fmp_load_acquire(&w->shm->word)) == ACTING; /* B3: pairs with B1 */
+    if (w->spin.idle > 1) { /* the look is also for who is killed in his action, and that may be long */
+        w->spin.idle = 1;
+    }
     int rc = fmp_ec_await(&w->shm->ended, has_ended, w, acting ? FMP_NEVER : deadline_ns, &w->spin);
     if (rc == -ETIMEDOUT) {
         return time_out(w);

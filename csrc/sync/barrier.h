@@ -11,7 +11,7 @@
  *
  * A barrier without an action goes from FILLING to FILLING at once. A killed waiter has arrived: it counts for its
  * generation and holds up no other. A party killed in its action is found at the waiters' re-check (FMP_RECHECK_NS, or
- * a second for who has slept for long), and the barrier is broken.
+ * FMP_IDLE_RECHECK_NS for who has slept for long), and the barrier is broken.
  *
  *   order  what                                      pairs with
  *   B1     arrive, withdraw: CAS count, acq_rel      B2: the last party sees what all did before they arrived

@@ -297,9 +297,11 @@ fmp_condition_sleep(struct fmp_condition_waiter *w, uint64_t deadline_ns)
     if (fmp_spin_until(is_notified, w, &w->spin) || !announce_sleep(w, &seen)) {
         return 0;
     }
-    uint64_t slice_end = sys_slice_end_ns(deadline_ns, FMP_RECHECK_NS);
+    uint64_t now = sys_now_ns();
+    uint64_t slice_end = now + FMP_RECHECK_NS < deadline_ns ? now + FMP_RECHECK_NS : deadline_ns;
     int rc = fmp_ec_os.wait(low_half(record_of(w)), seen, slice_end);
     FMP_FAULT("condition:woken");
+    fmp_spin_slept(&w->spin, rc == -ETIMEDOUT ? FMP_NEVER : sys_now_ns() - now);
     if (is_notified(w)) {
         return 0;
     }

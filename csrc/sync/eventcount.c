@@ -20,8 +20,15 @@ struct fmp_ec_os fmp_ec_os = {.wait = sys_futex_wait, .wake = sys_futex_wake};
 /* Yields before the sleep: 0.3 us each when nobody else wants the core, and when somebody does, the yield is what lets
  * him run. */
 #define YIELD_LOOKS 100
-/* After so many waits that spun in vain, the budget is an eighth: the other side is slow, sleeping is cheaper. */
+/* The part of the budget that is spent on anybody: 5 to 10 us. */
+#define SMALL_PART 8
+/* A sleep that was over after this long, most of which is the wake-up itself: spinning on would have been cheaper. */
+#define SOON_NS (FMP_NS_PER_MS / 5)
+/* A sleep after which there is nothing to be expected soon. */
+#define LONG_NS FMP_NS_PER_MS
+/* After so many whole budgets in vain, and so many sleeps that were soon over, the whole is tried again. */
 #define VAIN_LIMIT 4
+#define WARY_SLEEPS 32
 
 /* The futex is the half that holds seq. */
 static _Atomic uint32_t *
@@ -49,23 +56,53 @@ fmp_spin_helps(void)
 bool
 fmp_spin_until(fmp_ec_ready_fn ready, void *ctx, struct fmp_spin *spin)
 {
-    unsigned part = spin->failures < VAIN_LIMIT ? 1 : 8;
+    unsigned part = spin->whole ? 1 : SMALL_PART;
     for (unsigned i = fmp_spin_helps() ? 0 : SPIN_LOOKS; i < SPIN_LOOKS / part; i++) {
         if (ready(ctx)) {
-            spin->failures = 0;
+            spin->vain = 0;
             return true;
         }
         fmp_cpu_relax();
     }
     for (unsigned i = 0; i < YIELD_LOOKS / part; i++) {
         if (ready(ctx)) {
-            spin->failures = 0;
+            spin->vain = 0;
             return true;
         }
         sched_yield();
     }
-    spin->failures += spin->failures < UINT16_MAX;
+    if (spin->whole && ++spin->vain >= VAIN_LIMIT) {
+        *spin = (struct fmp_spin){.wary = WARY_SLEEPS};
+    }
     return ready(ctx);
+}
+
+void
+fmp_spin_slept(struct fmp_spin *spin, uint64_t slept_ns)
+{
+    if (slept_ns >= LONG_NS) {
+        spin->whole = false;
+        spin->vain = 0;
+    } else if (slept_ns <= SOON_NS) {
+        spin->whole = spin->wary == 0;
+        spin->wary -= spin->wary > 0;
+    }
+}
+
+uint64_t
+fmp_spin_period_ns(const struct fmp_spin *spin)
+{
+    uint64_t period_ns = spin->idle == 0 ? FMP_RECHECK_NS : FMP_IDLE_RECHECK_NS;
+    for (unsigned i = 1; i < spin->idle && period_ns < FMP_LONGEST_RECHECK_NS; i++) {
+        period_ns *= 2;
+    }
+    return period_ns;
+}
+
+void
+fmp_spin_slept_through(struct fmp_spin *spin, unsigned periods_before)
+{
+    spin->idle = (uint8_t)(periods_before < UINT8_MAX ? periods_before + 1 : UINT8_MAX);
 }
 
 /* Ends a registration made when `word` was seen, unless a healer has forgotten it already. */
@@ -83,23 +120,23 @@ leave(struct fmp_ec_shm *ec, uint64_t registered)
 int
 fmp_ec_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t deadline_ns, struct fmp_spin *spin)
 {
-    bool idle = spin->idle;
-    spin->idle = false;
+    uint64_t period_ns = fmp_spin_period_ns(spin);
+    unsigned idle = spin->idle;
+    spin->idle = 0;
     if (ready(ctx)) {
         return 0;
     }
     if (deadline_ns == 0) {
         return -ETIMEDOUT;
     }
-    if (!idle && fmp_spin_until(ready, ctx, spin)) {
+    if (idle == 0 && fmp_spin_until(ready, ctx, spin)) {
         return 0;
     }
     uint64_t now = sys_now_ns();
     if (now >= deadline_ns) {
         return -ETIMEDOUT;
     }
-    uint64_t period_end = now + (idle ? FMP_IDLE_RECHECK_NS : FMP_RECHECK_NS);
-    uint64_t slice_end = period_end < deadline_ns ? period_end : deadline_ns;
+    uint64_t slice_end = now + period_ns < deadline_ns ? now + period_ns : deadline_ns;
     /* E2: registered before the last look at the condition. Pairs with E1 in fmp_ec_notify. */
     uint64_t registered = fmp_fetch_add_seq_cst(&ec->word, 1);
     fmp_fence_seq_cst(); /* E2: the look itself may be of any order */
@@ -111,13 +148,16 @@ fmp_ec_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t d
     int rc = fmp_ec_os.wait(seq_half(ec), (uint32_t)(registered >> 32), slice_end);
     FMP_FAULT("eventcount:woken");
     leave(ec, registered);
+    fmp_spin_slept(spin, rc == -ETIMEDOUT ? FMP_NEVER : sys_now_ns() - now);
     if (ready(ctx)) {
         return 0;
     }
     if (rc == -ETIMEDOUT && slice_end == deadline_ns) {
         return -ETIMEDOUT;
     }
-    spin->idle = rc == -ETIMEDOUT;
+    if (rc == -ETIMEDOUT) {
+        fmp_spin_slept_through(spin, idle);
+    }
     return -EINTR;
 }
 

@@ -7,9 +7,9 @@
  * tests/model/eventcount.pml:
  * - count is the number registered in generation gen, never too low; what killed waiters leave behind is healed by the
  * next notifier;
- * - no sleep is longer than the re-check period (FMP_RECHECK_NS, or FMP_IDLE_RECHECK_NS for who has slept a whole
- * period), so a wake-up lost to a killed process is only late. The system's wait and wake can be replaced (fmp_ec_os)
- * so that a test can fake them.
+ * - no sleep is longer than the re-check period (FMP_RECHECK_NS, and more for who has slept whole periods: see
+ * fmp_spin_period_ns), so a wake-up lost to a killed process is only late. The system's wait and wake can be replaced
+ * (fmp_ec_os) so that a test can fake them.
  */
 #ifndef FMP_SYNC_EVENTCOUNT_H
 #define FMP_SYNC_EVENTCOUNT_H
@@ -19,19 +19,26 @@
 /* The longest sleep without a look at the condition. */
 #define FMP_RECHECK_NS (128 * FMP_NS_PER_MS)
 
-/* The same for a waiter that has slept for a whole period: a look is a timer and a switch of processes, 30 us of CPU,
- * so that 1 look a second is not felt and 8 are. Whoever is woken begins anew, so this delays only a wake-up that was
- * lost to a killed process. */
-#define FMP_IDLE_RECHECK_NS (8 * FMP_RECHECK_NS)
+/* The same for a waiter that has slept for a whole period; doubled after each further one, up to the longest. A look is
+ * a timer and a switch of processes, 30 to 60 us of CPU, as much as all else that a wait costs. Whoever is woken begins
+ * anew, so this delays only a wake-up that was lost to a killed process. */
+#define FMP_IDLE_RECHECK_NS (16 * FMP_RECHECK_NS)
+#define FMP_LONGEST_RECHECK_NS (4 * FMP_IDLE_RECHECK_NS)
 
 struct fmp_ec_shm {
     _Atomic uint64_t word;
 };
 
-/* A waiter's own, adaptive spin budget; zeroed memory is a fine start. One per place that waits, in private memory. */
+/*
+ * What a place that waits has learned from its last waits: how long to spin before a sleep, and to sleep before a look.
+ * One per place, in private memory; zeroed memory is a fine start. Spinning begins with a small part of the budget: the
+ * whole of it costs as much as a sleep. A sleep that was soon over tells that more of it would have helped.
+ */
 struct fmp_spin {
-    uint16_t failures; /* waits in a row in which spinning was in vain */
-    bool idle;         /* the last sleep took the whole period: then no spinning, and a longer sleep */
+    uint8_t idle; /* whole periods slept through since the last wake-up: then no spinning, and a longer sleep */
+    bool whole;   /* the whole budget, not a part */
+    uint8_t vain; /* whole budgets spent in vain in a row */
+    uint8_t wary; /* after too many of those: so many sleeps must be soon over before the whole is tried again */
 };
 
 struct fmp_ec_os {
@@ -86,8 +93,13 @@ fmp_ec_notify_seq_cst(struct fmp_ec_shm *ec, int n)
 /* Is there a second core on which the other side could run while this one spins? */
 bool fmp_spin_helps(void);
 
-/* Spins, yielding the core between looks, as long as this has been worth it. True if ready. Used where the sleep is not
- * an event count's. */
+/* What fmp_ec_await does before and after its sleep, for sleeps that are not an event count's. */
+/* Spins, yielding the core between looks, as long as this has been worth it. True if ready. */
 bool fmp_spin_until(fmp_ec_ready_fn ready, void *ctx, struct fmp_spin *spin);
+/* A sleep is over after so long; FMP_NEVER if nobody has ended it. */
+void fmp_spin_slept(struct fmp_spin *spin, uint64_t slept_ns);
+/* How long to sleep now without a look, and that such a sleep was slept through. */
+uint64_t fmp_spin_period_ns(const struct fmp_spin *spin);
+void fmp_spin_slept_through(struct fmp_spin *spin, unsigned periods_before);
 
 #endif

@@ -34,7 +34,7 @@ sequence(struct shared *s)
 static int
 await(struct shared *s, uint64_t deadline_ns)
 {
-    struct fmp_spin spin = {.failures = UINT16_MAX};
+    struct fmp_spin spin = {.wary = UINT8_MAX};
     int rc;
     do {
         rc = fmp_ec_await(&s->ec, is_true, s, deadline_ns, &spin);
@@ -113,9 +113,30 @@ test_one_sleep_per_call(void)
     CHECK_EQ(fmp_ec_await(&s->ec, is_true, s, FMP_NEVER, &spin), -EINTR);
     CHECK_EQ(waits, 2);
     CHECK_EQ(registered(s), 0);
-    CHECK_EQ(spin.failures, 1); /* after a whole slice of sleep there is no more spinning */
-    CHECK_EQ(fmp_ec_await(&s->ec, is_true, s, FMP_NEVER, &spin), -EINTR);
-    CHECK_EQ(spin.failures, 2); /* but after a wake-up */
+}
+
+static bool
+look_at(void *ctx)
+{
+    unsigned *looks = ctx;
+    ++*looks;
+    return false;
+}
+
+static void
+test_no_spinning_after_a_whole_period_of_sleep(void)
+{
+    struct shared *s = open_faked(-ETIMEDOUT, 0);
+    struct fmp_spin spin = {0};
+    unsigned first = 0, second = 0, woken = 0;
+    longest_ns = FMP_IDLE_RECHECK_NS;
+    CHECK_EQ(fmp_ec_await(&s->ec, look_at, &first, FMP_NEVER, &spin), -EINTR);
+    fake_wait_result = -EINTR;
+    CHECK_EQ(fmp_ec_await(&s->ec, look_at, &second, FMP_NEVER, &spin), -EINTR);
+    CHECK_EQ(fmp_ec_await(&s->ec, look_at, &woken, FMP_NEVER, &spin), -EINTR);
+    CHECK(second < 5); /* before and after registering, and after the sleep */
+    CHECK(first > 10);
+    CHECK(woken > 10);
 }
 
 static void
@@ -123,25 +144,26 @@ test_who_sleeps_for_a_whole_period_sleeps_longer(void)
 {
     struct shared *s = open_faked(-ETIMEDOUT, 0);
     struct fmp_spin spin = {0};
-    longest_ns = FMP_IDLE_RECHECK_NS;
-    for (int i = 0; i < 10; i++) {
+    uint64_t period_ns = FMP_RECHECK_NS;
+    for (int i = 0; i < 300; i++) {
         uint64_t before_ns = sys_now_ns();
+        longest_ns = period_ns;
         CHECK_EQ(fmp_ec_await(&s->ec, is_true, s, FMP_NEVER, &spin), -EINTR);
-        CHECK(slept_until_ns >= before_ns + (i == 0 ? FMP_RECHECK_NS : FMP_IDLE_RECHECK_NS));
+        CHECK(slept_until_ns >= before_ns + period_ns);
+        period_ns = i == 0 ? FMP_IDLE_RECHECK_NS : 2 * period_ns;
+        period_ns = period_ns < FMP_LONGEST_RECHECK_NS ? period_ns : FMP_LONGEST_RECHECK_NS;
     }
-    CHECK_EQ(spin.failures, 1);
     fake_wait_result = 0;
     CHECK_EQ(fmp_ec_await(&s->ec, is_true, s, FMP_NEVER, &spin), -EINTR);
     longest_ns = FMP_RECHECK_NS; /* woken: as at first */
     CHECK_EQ(fmp_ec_await(&s->ec, is_true, s, FMP_NEVER, &spin), -EINTR);
-    CHECK_EQ(spin.failures, 2);
 }
 
 static void
 test_the_deadline_ends_it(void)
 {
     struct shared *s = open_faked(-ETIMEDOUT, 0);
-    struct fmp_spin spin = {.failures = UINT16_MAX}; /* asleep at once, well before the deadline */
+    struct fmp_spin spin = {.wary = UINT8_MAX}; /* asleep at once, well before the deadline */
     CHECK_EQ(fmp_ec_await(&s->ec, is_true, s, kit_in_ms(100), &spin), -ETIMEDOUT);
     CHECK_EQ(fmp_ec_await(&s->ec, is_true, s, 1, &spin), -ETIMEDOUT); /* long over: no sleep at all */
     CHECK_EQ(waits, 1);
@@ -225,22 +247,45 @@ true_at_last(void *ctx)
     return ++looks > *(unsigned *)ctx;
 }
 
+static unsigned
+vain_looks(struct fmp_spin *spin)
+{
+    unsigned never = UINT_MAX - 1;
+    looks = 0;
+    CHECK(!fmp_spin_until(true_at_last, &never, spin));
+    return looks;
+}
+
 static void
 test_the_spin_adapts(void)
 {
     struct fmp_spin spin = {0};
-    unsigned never = UINT_MAX - 1, third = 3;
-    CHECK(!fmp_spin_until(true_at_last, &never, &spin));
-    unsigned first = looks;
-    for (int i = 0; i < 4; i++) {
-        CHECK(!fmp_spin_until(true_at_last, &never, &spin));
-    }
-    looks = 0;
-    CHECK(!fmp_spin_until(true_at_last, &never, &spin));
-    CHECK(looks < first / 2); /* it has been in vain too often */
+    unsigned third = 3, small = vain_looks(&spin);
+    fmp_spin_slept(&spin, FMP_NS_PER_S);
+    CHECK_EQ(vain_looks(&spin), small); /* nothing came soon */
+    fmp_spin_slept(&spin, FMP_NEVER);
+    CHECK_EQ(vain_looks(&spin), small); /* nothing came at all */
+    fmp_spin_slept(&spin, 0);
+    unsigned whole = vain_looks(&spin);
+    CHECK(whole > 2 * small);
     looks = 0;
     CHECK(fmp_spin_until(true_at_last, &third, &spin));
-    CHECK_EQ(spin.failures, 0);
+    CHECK_EQ(vain_looks(&spin), whole); /* a short wait says nothing against it */
+    fmp_spin_slept(&spin, FMP_NS_PER_S);
+    CHECK_EQ(vain_looks(&spin), small);
+}
+
+static void
+test_a_spin_that_is_always_in_vain_is_given_up_for_a_while(void)
+{
+    struct fmp_spin spin = {0};
+    unsigned small = vain_looks(&spin), wholes = 0, rounds = 100;
+    for (unsigned i = 0; i < rounds; i++) {
+        fmp_spin_slept(&spin, 0);
+        wholes += vain_looks(&spin) > small;
+    }
+    CHECK(wholes >= 2); /* tried again now and then */
+    CHECK(wholes < rounds / 4);
 }
 
 /* ---- processes ---- */
@@ -366,7 +411,7 @@ test_ping_pong_loses_nothing(void)
     struct shared *s = kit_open();
     pid_t pid = kit_spawn(answer, s);
     int64_t start = check_now_ns();
-    struct fmp_spin spin = {.failures = UINT16_MAX};
+    struct fmp_spin spin = {.wary = UINT8_MAX};
     for (uint32_t i = 0; i < ROUNDS; i++) {
         struct answer_awaited a = {s, i + 1};
         wake_all(s);
@@ -385,6 +430,7 @@ main(int argc, char **argv)
     RUN(test_a_true_condition_costs_nothing);
     RUN(test_a_deadline_of_zero_looks_once);
     RUN(test_one_sleep_per_call);
+    RUN(test_no_spinning_after_a_whole_period_of_sleep);
     RUN(test_who_sleeps_for_a_whole_period_sleeps_longer);
     RUN(test_the_deadline_ends_it);
     RUN(test_nobody_waits_nobody_is_woken);
@@ -393,6 +439,7 @@ main(int argc, char **argv)
     RUN(test_a_healed_waiter_does_not_unregister_another);
     RUN(test_the_generation_wraps);
     RUN(test_the_spin_adapts);
+    RUN(test_a_spin_that_is_always_in_vain_is_given_up_for_a_while);
     RUN(test_all_are_woken);
     RUN(test_a_real_deadline);
     RUN(test_killed_waiters);

@@ -258,7 +258,7 @@ slow_sections(void *arg)
 {
     struct shared *s = arg;
     struct fmp_lock_waiter w = waiter(s);
-    w.spin.failures = UINT16_MAX;
+    w.spin.wary = UINT8_MAX;
     for (int i = 0; i < ROUNDS; i++) {
         one_section(s, &w);
         check_sleep_ms(i % 512 == 0);

@@ -18,7 +18,7 @@ struct shared {
 static int
 acquire(struct shared *s, uint64_t ms)
 {
-    struct fmp_spin spin = {.failures = UINT16_MAX};
+    struct fmp_spin spin = {.wary = UINT8_MAX};
     uint64_t deadline_ns = ms == 0 ? 0 : kit_in_ms(ms);
     int rc;
     do {
@@ -144,7 +144,7 @@ static int
 await_event(struct shared *s, uint64_t ms)
 {
     struct fmp_event_waiter w = fmp_event_begin(&s->event);
-    struct fmp_spin spin = {.failures = UINT16_MAX};
+    struct fmp_spin spin = {.wary = UINT8_MAX};
     uint64_t deadline_ns = ms == 0 ? 0 : kit_in_ms(ms);
     int rc;
     s->begun++;
@@ -242,7 +242,7 @@ static struct fmp_barrier_waiter
 party(struct shared *s, uint32_t parties, bool acts)
 {
     return (struct fmp_barrier_waiter){
-        .shm = &s->barrier, .region = &kit_region, .parties = parties, .acts = acts, .spin.failures = UINT16_MAX};
+        .shm = &s->barrier, .region = &kit_region, .parties = parties, .acts = acts, .spin.wary = UINT8_MAX};
 }
 
 static int

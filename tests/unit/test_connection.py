@@ -291,7 +291,7 @@ def test_poll_sees_what_comes_meanwhile(ends: Ends) -> None:
 
 
 def test_who_waits_for_long_seldom_looks(ends: Ends) -> None:
-    """After 0.128 s, and then once a second."""
+    """After 0.128 s, and then after two seconds more."""
     before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
     assert ends[1].poll(1.1) is False
     assert resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before <= 5  # and 9, if every sleep were the first
