@@ -63,6 +63,13 @@ fmp_crew_job(struct fmp_crew *crew, uint64_t id)
     return crew->jobs[place];
 }
 
+bool
+fmp_crew_had_job(const struct fmp_crew *crew, uint64_t id)
+{
+    uint32_t place = (uint32_t)id;
+    return place < crew->job_room && id >> 32 != 0 && id >> 32 < crew->job_generations[place];
+}
+
 void
 fmp_crew_forget_job(struct fmp_crew *crew, uint64_t id)
 {
@@ -81,6 +88,8 @@ fmp_crew_forget_job(struct fmp_crew *crew, uint64_t id)
 }
 
 /* ---- pumping ---- */
+
+#define DAMAGED "a damaged result was dropped: somebody has written over the pool's memory"
 
 /* A result or an exception that cannot be unpickled is that task's error, and nobody else's, unless the owner wants to
  * know. */
@@ -136,6 +145,15 @@ take_report(struct fmp_crew *crew, struct fmp_message *m)
     return raise_interrupt(interrupt);
 }
 
+/* A result was lost, and nobody can tell whose: no call may wait for it. The current exception is everybody's. */
+static void
+fail_all_damaged(struct fmp_crew *crew)
+{
+    PyObject *error = bad_result(crew);
+    fmp_crew_fail_all(crew, error);
+    Py_DECREF(error);
+}
+
 /* 0, or -1 with KeyboardInterrupt set. */
 static int
 take_result(struct fmp_crew *crew, struct fmp_message *m)
@@ -163,7 +181,10 @@ take_result(struct fmp_crew *crew, struct fmp_message *m)
         interrupt = take_interrupt();
         value = interrupt != NULL ? Py_NewRef(interrupt) : bad_result(crew);
     }
-    fmp_crew_deliver(crew, &head, kind, value);
+    if (FMP_UNLIKELY(!fmp_crew_deliver(crew, &head, kind, value))) {
+        fmp_py_raise(-EBADMSG, DAMAGED);
+        fail_all_damaged(crew);
+    }
     return raise_interrupt(interrupt);
 }
 
@@ -180,7 +201,9 @@ pump(struct fmp_crew *crew, unsigned most)
                 return -1;
             }
         } else if (rc != -EAGAIN) {
-            fmp_py_raise(rc, "a damaged result was dropped");
+            fmp_py_raise(rc, DAMAGED);
+            fail_all_damaged(crew);
+            fmp_py_raise(rc, DAMAGED);
             return -1;
         }
         if (crew->feeds != NULL && (rc != 0 || n % 16 == 0) && fmp_crew_feed(crew) < 0) {

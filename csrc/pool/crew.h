@@ -69,6 +69,8 @@ extern PyTypeObject *fmp_crew_type;
 uint64_t fmp_crew_add_job(struct fmp_crew *crew, struct fmp_job *job);
 /* The job of this id, borrowed, or NULL if it is done or never was. */
 struct fmp_job *fmp_crew_job(struct fmp_crew *crew, uint64_t id);
+/* Was there a job of this id, which is done? */
+bool fmp_crew_had_job(const struct fmp_crew *crew, uint64_t id);
 void fmp_crew_forget_job(struct fmp_crew *crew, uint64_t id);
 /* Takes all results there are and sends what waits. 0, or -1 with an exception set (of a task iterator, a signal). */
 int fmp_crew_pump(struct fmp_crew *crew);
@@ -132,8 +134,9 @@ Py_ssize_t fmp_crew_bury_worker(struct fmp_crew *crew, uint32_t place, PyObject 
 /* Fails every job with `error` and drops what waits. */
 void fmp_crew_fail_all(struct fmp_crew *crew, PyObject *error);
 
-/* deliver.c: a result (value stolen) for one chunk of a job. */
-void fmp_crew_deliver(struct fmp_crew *crew, const struct fmp_task_head *head, enum fmp_result_kind kind,
+/* deliver.c: a result (value stolen) for one chunk of a job. False if there can be no such result: it is damaged, and
+ * another one will never come. */
+bool fmp_crew_deliver(struct fmp_crew *crew, const struct fmp_task_head *head, enum fmp_result_kind kind,
                       PyObject *value);
 /* The current exception as an object, normalised, with its traceback; clears it. A new reference, never NULL. */
 PyObject *fmp_take_exception(void);

@@ -48,49 +48,69 @@ keep_value(struct fmp_job *job, bool success, PyObject *value)
     Py_XSETREF(job->value, value);
 }
 
-/* Puts a chunk's results into the list of a map. False if they were there already. */
+/* Puts a chunk's results into the list of a map. False if they do not belong there, or are there already. */
 static bool
 store_chunk(struct fmp_job *job, Py_ssize_t start, PyObject *value)
 {
     PyObject *list = job->value;
-    if (start >= PyList_GET_SIZE(list) || PyList_GET_ITEM(list, start) != NULL) {
+    Py_ssize_t left = PyList_GET_SIZE(list) - start;
+    if (left <= 0 || PyList_GET_ITEM(list, start) != NULL) {
         return false;
     }
     if (job->chunksize == 1) {
         PyList_SET_ITEM(list, start, Py_NewRef(value));
         return true;
     }
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(value) && start + i < PyList_GET_SIZE(list); i++) {
+    Py_ssize_t count = left < job->chunksize ? left : job->chunksize;
+    if (!PyList_CheckExact(value) || PyList_GET_SIZE(value) != count) {
+        return false;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
         PyList_SET_ITEM(list, start + i, Py_NewRef(PyList_GET_ITEM(value, i)));
     }
     return true;
 }
 
 /* A failed map keeps its first error, in place of the list; what still comes is only counted. */
-static void
+static bool
 deliver_chunk(struct fmp_crew *crew, struct fmp_job *job, uint32_t index, bool success, PyObject *value)
 {
     Py_ssize_t start = (Py_ssize_t)index * job->chunksize;
-    bool damaged = success && job->chunksize != 1 && !PyList_CheckExact(value);
-    if (job->success && success && !damaged) {
-        if (!store_chunk(job, start, value)) {
-            Py_DECREF(value);
-            return;
-        }
-        Py_DECREF(value);
-    } else if (job->success && !damaged) {
+    if (job->success && !success) {
         keep_value(job, false, value);
     } else {
+        bool stored = !job->success || store_chunk(job, start, value);
         Py_DECREF(value);
+        if (!stored) {
+            return false;
+        }
     }
     if (++job->arrived * job->chunksize >= job->length) {
         finish(crew, job);
     }
+    return true;
 }
 
-static void
+/* Can it be the index of an item that was sent and has not arrived? Those are no more than both rings hold, with what
+ * is left of calls that have failed. */
+static bool
+is_expected(struct fmp_job *job, Py_ssize_t index)
+{
+    PyObject *key = PyLong_FromSsize_t(index);
+    int known = key != NULL ? PyDict_Contains(job->value, key) : -1;
+    Py_XDECREF(key);
+    PyErr_Clear();
+    return known == 0 && index >= job->next && index <= job->arrived + 4 * (Py_ssize_t)FMP_CREW_DEPTH &&
+           (job->length < 0 || index < job->length);
+}
+
+static bool
 deliver_item(struct fmp_crew *crew, struct fmp_job *job, uint32_t index, bool success, PyObject *value)
 {
+    if (job->ordered && !is_expected(job, (Py_ssize_t)index)) {
+        Py_DECREF(value);
+        return false;
+    }
     PyObject *key = PyLong_FromSsize_t(job->ordered ? (Py_ssize_t)index : job->arrived);
     PyObject *item = Py_BuildValue("(NN)", PyBool_FromLong(success), value);
     if (key == NULL || item == NULL || PyDict_SetItem(job->value, key, item) < 0) {
@@ -104,6 +124,7 @@ deliver_item(struct fmp_crew *crew, struct fmp_job *job, uint32_t index, bool su
     } else if (crew->waiters > 0) {
         fmp_crew_poke(crew);
     }
+    return true;
 }
 
 static void
@@ -114,23 +135,21 @@ release_claim(struct fmp_crew *crew, uint32_t claim)
     }
 }
 
-void
+bool
 fmp_crew_deliver(struct fmp_crew *crew, const struct fmp_task_head *head, enum fmp_result_kind kind, PyObject *value)
 {
     struct fmp_job *job = fmp_crew_job(crew, head->job);
     if (job == NULL) {
-        Py_DECREF(value); /* done already: a worker killed after its result was published */
-        return;
+        Py_DECREF(value);
+        return fmp_crew_had_job(crew, head->job); /* done already: a worker killed after its result was published */
     }
     bool success = kind == FMP_RESULT_VALUE;
     crew->pokes++; /* whoever waits for anything to happen has it */
     switch (job->kind) {
     case FMP_JOB_MAP:
-        deliver_chunk(crew, job, head->index, success, value);
-        return;
+        return deliver_chunk(crew, job, head->index, success, value);
     case FMP_JOB_STREAM:
-        deliver_item(crew, job, head->index, success, value);
-        return;
+        return deliver_item(crew, job, head->index, success, value);
     case FMP_JOB_FUTURE:
         release_claim(crew, job->claim);
         job->claim = 0;
@@ -140,9 +159,10 @@ fmp_crew_deliver(struct fmp_crew *crew, const struct fmp_task_head *head, enum f
             fmp_future_cancelled(job);
             Py_DECREF(job);
             Py_DECREF(value);
-            return;
+            return true;
         }
     }
     keep_value(job, success, value);
     finish(crew, job);
+    return true;
 }

@@ -129,7 +129,7 @@ give_back_claim(struct fmp_crew *crew, struct fmp_job *job, struct fmp_task_head
 static void
 fail(struct fmp_crew *crew, const struct fmp_task_head *head)
 {
-    fmp_crew_deliver(crew, head, FMP_RESULT_ERROR, fmp_take_exception());
+    (void)fmp_crew_deliver(crew, head, FMP_RESULT_ERROR, fmp_take_exception());
 }
 
 /* An encoded task as a feed: NULL with an exception. */
@@ -313,7 +313,7 @@ fmp_crew_map(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, PyO
         PyObject *error = fmp_take_exception();
         job->length = job->kind == FMP_JOB_STREAM ? 1 : job->chunksize; /* one error stands for all */
         job->arrived = 0;
-        fmp_crew_deliver(crew, &head, FMP_RESULT_ERROR, error);
+        (void)fmp_crew_deliver(crew, &head, FMP_RESULT_ERROR, error);
         return 0;
     }
     struct fmp_feed *feed = feed_new(job, kind, &head, source);
@@ -336,7 +336,7 @@ was_cancelled(struct fmp_crew *crew, struct fmp_feed *feed)
     if (feed->source == NULL) {
         fmp_message_discard(crew->tasks.space, &feed->task);
     }
-    fmp_crew_deliver(crew, &feed->head, FMP_RESULT_CANCELLED, Py_NewRef(Py_None));
+    (void)fmp_crew_deliver(crew, &feed->head, FMP_RESULT_CANCELLED, Py_NewRef(Py_None));
     return true;
 }
 

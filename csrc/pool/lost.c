@@ -29,7 +29,7 @@ tell(struct loss *loss, const struct fmp_task_head *head)
     if (job != NULL) {
         loss->count++;
         PyObject *error = PyObject_CallFunction(loss->make_error, "OI", job, (unsigned)head->index);
-        fmp_crew_deliver(loss->crew, head, FMP_RESULT_ERROR, error != NULL ? error : fmp_take_exception());
+        (void)fmp_crew_deliver(loss->crew, head, FMP_RESULT_ERROR, error != NULL ? error : fmp_take_exception());
     }
 }
 
@@ -125,6 +125,21 @@ fmp_crew_bury_worker(struct fmp_crew *crew, uint32_t place, PyObject *make_error
     return loss.count;
 }
 
+/* The first item of an ordered stream that has not arrived: what came behind it is not handed out any more. */
+static Py_ssize_t
+first_missing(const struct fmp_job *job)
+{
+    for (Py_ssize_t i = job->next;; i++) {
+        PyObject *key = PyLong_FromSsize_t(i);
+        int known = key != NULL ? PyDict_Contains(job->value, key) : -1;
+        Py_XDECREF(key);
+        if (known <= 0) {
+            PyErr_Clear();
+            return i;
+        }
+    }
+}
+
 static void
 fail_job(struct fmp_crew *crew, struct fmp_job *job, PyObject *error)
 {
@@ -132,10 +147,11 @@ fail_job(struct fmp_crew *crew, struct fmp_job *job, PyObject *error)
     if (job->kind == FMP_JOB_MAP) {
         job->arrived = (job->length + job->chunksize - 1) / job->chunksize - 1; /* this error is the last chunk */
     } else if (job->kind == FMP_JOB_STREAM) {
-        head.index = (uint32_t)job->arrived;
-        job->length = job->arrived + 1;
+        Py_ssize_t last = job->ordered ? first_missing(job) : job->arrived;
+        head.index = (uint32_t)last;
+        job->length = last + 1;
     }
-    fmp_crew_deliver(crew, &head, FMP_RESULT_ERROR, Py_NewRef(error));
+    (void)fmp_crew_deliver(crew, &head, FMP_RESULT_ERROR, Py_NewRef(error));
 }
 
 void

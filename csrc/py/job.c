@@ -211,6 +211,10 @@ await_next(struct fmp_job *job, uint64_t deadline_ns, PyObject **item)
         if (job->length >= 0 && job->next >= job->length) {
             return 0;
         }
+        if (FMP_UNLIKELY(job->done)) { /* all are there, and this one is not */
+            fmp_py_raise(-EBADMSG, "a damaged result: this one came with another number");
+            return -1;
+        }
         if (!is_ours(job)) {
             PyErr_SetString(PyExc_RuntimeError, "the results belong to another process, or to a pool that is gone");
             return -1;

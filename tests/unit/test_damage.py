@@ -103,6 +103,53 @@ def test_damaged_block_of_a_record(marked, block):
     assert q.get(timeout=30) == 3
 
 
+def answer(x: int) -> int:
+    return MARK + x
+
+
+def result_of(value: object) -> int:
+    """The address of the cell with this result of a pool, which nobody has taken yet."""
+    wanted = _core.encode(value)
+    while True:
+        for address in used_words()[::8]:
+            if ctypes.string_at(address + 24 + 32, len(wanted)) == wanted and word(address).value >> 24 & 3 == 2:
+                return address
+
+
+def index_of(cell: int, index: int) -> None:
+    ctypes.c_uint32.from_address(cell + 24 + 16).value = index
+
+
+RESULTS = {
+    "index of no chunk": lambda cell: index_of(cell, 10**6),
+    "index of another chunk": lambda cell: index_of(cell, 0),
+    "no job": lambda cell: setattr(word(cell + 24), "value", 1 << 32 | 40),
+    "length": lambda cell: setattr(ctypes.c_uint32.from_address(cell + 8), "value", 105),
+}
+
+
+@pytest.mark.parametrize("chunksize", [1, 2])
+@pytest.mark.parametrize("damage", RESULTS)
+def test_damaged_result(damage, chunksize):
+    """Nobody waits for the result that was lost; later calls have theirs."""
+    with fastmp.get_context("fork").Pool(1) as pool:
+        results = pool.map_async(answer, range(4), chunksize)
+        RESULTS[damage](result_of(answer(2) if chunksize == 1 else [answer(2), answer(3)]))
+        with pytest.raises(OSError, match="damaged"):
+            results.get(timeout=50)
+        assert pool.map(answer, range(4), chunksize) == [answer(x) for x in range(4)]
+
+
+@pytest.mark.parametrize("damage", RESULTS)
+def test_damaged_item(damage):
+    with fastmp.get_context("fork").Pool(1) as pool:
+        results = pool.imap(answer, range(4))
+        RESULTS[damage](result_of(answer(2)))
+        with pytest.raises(OSError, match="damaged"):
+            list(results)
+        assert list(pool.imap(answer, range(4))) == [answer(x) for x in range(4)]
+
+
 def test_damaged_dict():
     d = fastmp.shared_dict()
     for i in range(40):
