@@ -76,6 +76,7 @@ def start_all(
     util._flush_std_streams()  # or each child would write the rest once more
     pids = _fork_all(crew, processes, template)
     waiting = iter(pids[: len(processes)])
+    popens: list[_Popen] = []
     try:
         for place, (process, pid) in enumerate(zip(processes, waiting, strict=False)):
             process._Popen = partial(_Popen, pid=pid)
@@ -83,11 +84,15 @@ def start_all(
                 process.start()
             finally:
                 del process._Popen
+            popens.append(process._popen)
             started(place, process)
     except BaseException:
         for pid in waiting:
             popen_fork.undo(pid)
         raise
+    finally:
+        for popen in popens:
+            popen.is_new = False
 
 
 def _fork_all(crew: _core.Crew, processes: Sequence[Any], template: Template) -> list[int]:
@@ -120,6 +125,8 @@ def _run(processes: Sequence[Any], template: Template, parent: int, place: int) 
 class _Popen(popen_fork.Popen):
     """A child that exists."""
 
+    is_new = True  # its siblings are still to be started, each of which would look for all that have ended
+
     def __init__(self, process_obj: Any, pid: int) -> None:
         self.pid = pid
         super().__init__(process_obj)
@@ -127,3 +134,6 @@ class _Popen(popen_fork.Popen):
     def _launch(self, process_obj: Any) -> None:
         self._parent = os.getpid()
         self._watch()
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        return None if self.is_new and flag == os.WNOHANG else super().poll(flag)

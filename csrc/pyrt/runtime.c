@@ -26,6 +26,7 @@ unsigned fmp_fork_generation;
 static struct {
     struct fmp_space *space; /* the default one, or NULL */
     bool left;               /* this process has left all spaces for good */
+    bool forks_dormant;      /* the children that are forked now begin later, if at all */
     pthread_mutex_t mutex;
 } rt = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
@@ -187,13 +188,20 @@ hold_for_child(struct fmp_handle *h)
     }
 }
 
+static void
+notice_one(void)
+{
+    for (struct fmp_space *s = fmp_spaces; !rt.left && s != NULL; s = s->next) {
+        fmp_space_notice_one(s);
+    }
+}
+
 /* Before fork: the child becomes a holder of everything that this process holds, so nothing can be freed under it. */
 static void
 before_fork(void)
 {
-    bool has_gil = Py_IsInitialized() && PyGILState_Check();
-    for (struct fmp_space *s = fmp_spaces; has_gil && !rt.left && s != NULL; s = s->next) {
-        fmp_space_notice_one(s); /* the heap's hints want the GIL */
+    if (!rt.forks_dormant && Py_IsInitialized() && PyGILState_Check()) {
+        notice_one(); /* the heap's hints want the GIL */
     }
     pthread_mutex_lock(&rt.mutex);
     for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
@@ -220,10 +228,11 @@ after_fork_in_child(void)
         s->was_awaited = false; /* all that it holds it has a handle on */
         if (s->child != 0) {
             /* on failure the next use joins anew, or says why not */
-            (void)fmp_participant_adopt(&s->region, s->child);
+            (void)(rt.forks_dormant ? fmp_participant_adopt_early : fmp_participant_adopt)(&s->region, s->child);
         }
         fmp_heap_after_fork(s->heap);
     }
+    rt.forks_dormant = false;
 }
 
 /* The fork failed: nobody will ever be the child. Its bits are found by a walk, as handles may have gone since. */
@@ -285,18 +294,19 @@ add_handled(sigset_t *signals)
     }
 }
 
-/* In the child, in which all signals are blocked. */
+/* In the child, in which all signals are blocked. `asleep` is its mask while it sleeps, `signals` the parent's. */
 static void
-be_dormant(const struct fmp_dormant *child, const sigset_t *signals)
+be_dormant(const struct fmp_dormant *child, const sigset_t *asleep, const sigset_t *signals)
 {
     if (!child->blocks_signals) {
-        sigset_t asleep = *signals;
-        add_handled(&asleep);
-        pthread_sigmask(SIG_SETMASK, &asleep, NULL);
+        pthread_sigmask(SIG_SETMASK, asleep, NULL);
     }
     if (!child->wakes(child->ctx)) {
         fmp_runtime_leave();
         _exit(0);
+    }
+    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+        fmp_participant_tell_start(&s->region);
     }
     PyOS_AfterFork_Child();
     if (!child->blocks_signals) {
@@ -313,13 +323,17 @@ fmp_runtime_fork_dormant(const struct fmp_dormant *children, int count, pid_t *p
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t asleep = before;
+    add_handled(&asleep);
     PyOS_BeforeFork();
+    notice_one();
+    rt.forks_dormant = true;
     int made = 0;
     for (; made < count; made++) {
         pids[made] = fork();
         if (pids[made] == 0) {
             *me = made;
-            be_dormant(&children[made], &before);
+            be_dormant(&children[made], &asleep, &before);
             return 0;
         }
         if (pids[made] < 0) {
@@ -329,6 +343,7 @@ fmp_runtime_fork_dormant(const struct fmp_dormant *children, int count, pid_t *p
         FMP_FAULT("runtime:forked"); /* the child exists and is not written down */
         write_down(pids[made]);
     }
+    rt.forks_dormant = false;
     PyOS_AfterFork_Parent();
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return made;

@@ -103,18 +103,36 @@ fmp_participant_reserve(struct fmp_region *r)
     return 0;
 }
 
+/* 0 without /proc or descriptors: the pid alone must do; doubt means alive. */
+static uint64_t
+my_start_time(void)
+{
+    uint64_t start = 0;
+    int rc = sys_process_start_time(getpid(), &start);
+    return rc == 0 || rc == -ENOENT ? start : 0;
+}
+
 int
 fmp_participant_adopt(struct fmp_region *r, uint32_t id)
 {
-    struct fmp_participant_shm *p = slot_of(r, id);
-    uint64_t start = 0;
-    pid_t pid = getpid();
-    int rc = sys_process_start_time(pid, &start);
-    if (rc != 0 && rc != -ENOENT) {
-        start = 0; /* without /proc or descriptors: the pid alone must do; doubt means alive */
+    fmp_store_relaxed(&slot_of(r, id)->start, my_start_time()); /* relaxed: P6 publishes it */
+    return fmp_participant_adopt_early(r, id);
+}
+
+void
+fmp_participant_tell_start(struct fmp_region *r)
+{
+    if (r->me != 0) {
+        /* relaxed: who does not see it yet goes by the pid */
+        fmp_store_relaxed(&slot_of(r, r->me)->start, my_start_time());
     }
-    fmp_store_relaxed(&p->start, start);
-    fmp_store_relaxed(&p->pid, (uint32_t)pid);
+}
+
+int
+fmp_participant_adopt_early(struct fmp_region *r, uint32_t id)
+{
+    struct fmp_participant_shm *p = slot_of(r, id);
+    fmp_store_relaxed(&p->pid, (uint32_t)getpid());
     uint32_t word = word_of(FMP_ID_GENERATION(id), RESERVED);
     /* P6: publish pid and start. Pairs with P7 in fate_of_live. */
     if (!fmp_cas_release(&p->word, &word, word_of(FMP_ID_GENERATION(id), LIVE))) {

@@ -40,6 +40,10 @@ struct fmp_participant_shm {
 uint32_t fmp_participant_reserve(struct fmp_region *r);
 /* This process takes the reserved identity; `r->me` is set. 0 or -errno. */
 int fmp_participant_adopt(struct fmp_region *r, uint32_t id);
+/* The same, but the pid alone tells who it is, until fmp_participant_tell_start: for a child that its parent has just
+ * forked and may need no more. */
+int fmp_participant_adopt_early(struct fmp_region *r, uint32_t id);
+void fmp_participant_tell_start(struct fmp_region *r);
 /* Gives a reservation back, when the fork failed. */
 void fmp_participant_unreserve(struct fmp_region *r, uint32_t id);
 /* Reserve and adopt. 0, or -EAGAIN if FMP_PARTICIPANTS_MAX processes use the region. */

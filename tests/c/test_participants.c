@@ -237,6 +237,25 @@ test_adopt_after_sweep(void)
     close_region();
 }
 
+/* A child that was forked dormant: alive by its pid alone, and by its start time as well from when it begins. */
+static void
+test_adopted_early(void)
+{
+    open_region();
+    struct fmp_region other = region;
+    uint32_t id = fmp_participant_reserve(&region);
+    CHECK_OK(fmp_participant_adopt_early(&other, id));
+    CHECK_EQ(other.me, id);
+    CHECK_EQ(atomic_load(&slot_of(id)->start), 0);
+    CHECK_EQ(fmp_participant_fate(&region, id), FMP_ALIVE);
+    fmp_participant_tell_start(&other);
+    CHECK_EQ(atomic_load(&slot_of(id)->start), atomic_load(&slot_of(region.me)->start));
+    CHECK_EQ(fmp_participant_fate(&region, id), FMP_ALIVE);
+    atomic_fetch_add(&slot_of(id)->start, 1); /* the pid is another's by now */
+    CHECK_EQ(fmp_participant_fate(&region, id), FMP_KILLED);
+    close_region();
+}
+
 static void
 test_burial(void)
 {
@@ -359,6 +378,7 @@ main(int argc, char **argv)
     RUN(test_reserver_was_killed);
     RUN(test_named_child_is_killed_before_it_adopts);
     RUN(test_adopt_after_sweep);
+    RUN(test_adopted_early);
     RUN(test_burial);
     RUN(test_killed_at_burial);
     RUN(test_fate_after_reuse);

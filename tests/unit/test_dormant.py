@@ -265,6 +265,23 @@ def numbers_to(last: str, count: int) -> list[int]:
     return list(range(number - count + 1, number + 1))
 
 
+def test_exit_codes_of_those_that_end_while_others_are_started(monkeypatch):
+    """Between the starts nobody looks at the new ones; afterwards all is as always."""
+    add_worker = fastmp.pool.Pool._add_worker
+
+    def kill_and_add(self, place, process):
+        process.kill()
+        assert fastmp.connection.wait([process.sentinel], LONG)
+        add_worker(self, place, process)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fastmp.pool.Pool, "_add_worker", kill_and_add)
+        pool = FORK.Pool(3)
+    with pool:
+        assert [process.exitcode for process in list(pool._pool)] == [-signal.SIGKILL] * 3
+        assert pool.map(abs, range(-20, 0)) == list(range(20, 0, -1))
+
+
 @pytest.mark.parametrize("which", [0, 1, 2, 3])
 def test_no_descriptors(which, monkeypatch):
     """A pidfd of the parent, one of the template, two of the workers: whichever there is none for, nobody is left."""
