@@ -17,7 +17,10 @@ from multiprocessing import util
 from multiprocessing.managers import *  # noqa: F403
 from multiprocessing.process import current_process
 
-from . import _core
+from . import (
+    _core,
+    resource_sharer,  # noqa: F401  each process that calls a manager gets a pipe by it: imported once, before they fork
+)
 from .connection import Connection, Pipe
 from .pool import Pool
 

@@ -6,7 +6,7 @@ import threading
 from multiprocessing import managers as standard
 
 import pytest
-from support.programs import python
+from support.programs import output_of, python
 from support.targets import append_for_ever
 
 import fastmp
@@ -25,6 +25,23 @@ manager.connect()
 shared = manager.shared()
 shared.update({{"client": 1}})
 print(shared.copy(), getattr(shared._tls.connection, "_is_ring", bool)())
+"""
+FIRST_CALL = """
+import sys
+import fastmp
+
+def call(shared, imported):
+    before = set(sys.modules)
+    shared["child"] = 1
+    imported.put(sorted(set(sys.modules) - before))
+
+ctx = fastmp.get_context("fork")
+with ctx.Manager() as manager:
+    shared, imported = manager.dict(), ctx.SimpleQueue()
+    child = ctx.Process(target=call, args=(shared, imported))
+    child.start()
+    print(imported.get())
+    child.join()
 """
 SHARED: dict[str, int] = {"server": 0}
 
@@ -85,6 +102,10 @@ def test_each_thread_has_a_pipe_of_its_own(manager):
         thread.join()
     assert counts.copy() == dict.fromkeys("abc", 99)
     assert len(pipes) == 3
+
+
+def test_a_forked_child_calls_without_importing():
+    assert output_of(FIRST_CALL) == ["[]"]
 
 
 @pytest.mark.parametrize("make", ["Queue", "list", "dict", "Event", "Lock", "Condition", "Namespace", "Pool"])
