@@ -1,7 +1,7 @@
 """The C core. Each file of csrc/py/ has its part here, under its name."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Final, Literal, Self, SupportsIndex, TypeAlias, TypeVar
 
 from typing_extensions import Buffer
@@ -24,6 +24,28 @@ def leave() -> None: ...
 def pidfd_open(pid: int, /) -> int: ...
 def die_with_parent(pid: int, /) -> None: ...
 def follow(pidfd: int, /) -> None: ...
+
+# csrc/py/child.c: from the fork to the end of a child
+def set_up_child(
+    process: ModuleType,
+    util: ModuleType,
+    threading: ModuleType,
+    sys: ModuleType,
+    atexit: ModuleType,
+    after_forkers: dict[Any, Any],
+    count: type,
+    one: int,
+    originals: tuple[tuple[Any, str, Any, Any], ...],
+    bootstrap: Any,
+    run: Any,
+    after_forks: tuple[Any, ...],
+    failed: Callable[[Any, BaseException, str], int],
+    /,
+) -> None: ...
+def is_plain_child(process: Any, /) -> bool: ...
+def run_child(process: Any, parent: Any, set_method: Callable[[Any], None] | None, /) -> None: ...
+def keep_stdin(stream: Any, file: Any, /) -> None: ...
+def has_stdin() -> bool: ...
 
 # csrc/py/newcomer.c: children that no fork of this process makes (spawn, a fork server)
 #

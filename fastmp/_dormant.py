@@ -119,7 +119,7 @@ def _run(processes: Sequence[Any], template: Template, parent: int, place: int) 
     if place == len(processes):
         template.serve(parent)
     template.forget()
-    popen_fork._run_child(processes[place], parent)
+    popen_fork.run_child(processes[place], parent)
 
 
 class _Popen(popen_fork.Popen):

@@ -224,7 +224,7 @@ def _become(make: Callable[[], Any], name: str, identity: list[int], parent: int
         process._name, process._identity = name, tuple(identity)
         process._parent_pid = os.getppid()
         signal.pthread_sigmask(signal.SIG_SETMASK, signals)
-        popen_fork._run_child(process, parent)
+        popen_fork.run_child(process, parent)
     except Exception:
         sys.excepthook(*sys.exc_info())
     finally:

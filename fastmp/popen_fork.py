@@ -21,7 +21,7 @@ from multiprocessing import popen_fork as _standard
 from multiprocessing import util as _util
 from types import BuiltinFunctionType
 
-from . import _core
+from . import _child, _core
 from ._timeouts import countable
 
 TYPE_CHECKING = False
@@ -52,8 +52,11 @@ class Popen(_standard.Popen):
         self._parent = os.getpid()
         parent_sentinel = _core.pidfd_open(self._parent)
         try:
+            plain = _child.plain_child(process_obj, parent_sentinel)
             self.pid = _core.fork()
             if self.pid == 0:
+                if plain is not None:
+                    _core.run_child(*plain)
                 _run_child(process_obj, parent_sentinel)
         finally:
             os.close(parent_sentinel)
@@ -145,6 +148,14 @@ def _readable_descriptor() -> int:
     reader, writer = os.pipe()
     os.close(writer)
     return reader
+
+
+def run_child(process_obj: Any, parent_sentinel: int) -> NoReturn:
+    """As `_run_child`, in a child that was not made by a Popen."""
+    plain = _child.plain_child(process_obj, parent_sentinel)
+    if plain is not None:
+        _core.run_child(*plain)
+    _run_child(process_obj, parent_sentinel)
 
 
 def _run_child(process_obj: Any, parent_sentinel: int) -> NoReturn:

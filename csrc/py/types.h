@@ -10,6 +10,7 @@
 /* X(unit) for each unit, in the order of registration. */
 #define FMP_PY_UNITS(X) \
     X(process)          \
+    X(child)            \
     X(newcomer)         \
     X(queue)            \
     X(block)            \

@@ -45,7 +45,7 @@ LAYERS = {
         "synchronize",
     },
     "arrays and native calls": {"_arrays", "_native", "_shared_array"},
-    "processes": {"context", "popen_fork", "process"},
+    "processes": {"_child", "context", "popen_fork", "process"},
     "in the standard library's place": {"_install", "_jupyter", "_preloaded"},
     "what goes by value": {"_by_value", "_by_value_arrive", "_by_value_pickle"},
     "the other ways to start a process": {"forkserver", "popen_forkserver", "popen_spawn_posix", "spawn"},

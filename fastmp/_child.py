@@ -1,0 +1,160 @@
+"""Children that C leads from the fork to their end: which, with what, and what becomes of exceptions.
+
+The standard library's `BaseProcess._bootstrap` writes to hundreds of pages, each of which is copied for the child.
+Where nobody can tell the difference, C does the same without its Python (csrc/py/child.c). Called by:
+`fastmp/popen_fork.py`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import itertools
+import os
+import sys
+import threading
+from contextlib import suppress
+from multiprocessing import context as _standard_context
+from multiprocessing import process as _standard_process
+from multiprocessing import util as _util
+
+from . import _core, context
+from .process import ForkProcess, Process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["plain_child"]
+
+# Their inner names have no declared types.
+util: Any = _util
+process: Any = _standard_process
+standard_context: Any = _standard_context
+
+# From 3.13 on `_bootstrap` leaves the exit function to atexit.
+BOOTSTRAP_EXITS = sys.version_info < (3, 13)
+
+
+def plain_child(process_obj: Any, sentinel: int) -> tuple[Any, Any, Any] | None:
+    """Return the arguments of `_core.run_child`, made before the fork if may be; None if C cannot run this process."""
+    if not _core.is_plain_child(process_obj):
+        return None
+    if not _core.has_stdin():
+        with suppress(OSError):
+            _keep_stdin()
+    parent = process._ParentProcess(process_obj._parent_name, process_obj._parent_pid, sentinel)
+    return process_obj, parent, None if _has_start_method(process_obj) else _set_start_method
+
+
+def _keep_stdin() -> None:
+    """Make what a child's `sys.stdin` will be."""
+    fd = os.open(os.devnull, os.O_RDONLY)
+    try:
+        with open(fd, encoding="utf-8", closefd=False):
+            pass  # what closing looks up is known to the child then
+        stream: Any = open(fd, encoding="utf-8", closefd=False)  # noqa: SIM115
+    finally:
+        os.close(fd)
+    _core.keep_stdin(stream, stream.buffer.raw)
+
+
+def _has_start_method(process_obj: Any) -> bool:
+    """Whether both default contexts are what the child's are to be."""
+    method = process_obj._start_method
+    return context.has_start_method("fork") and (
+        method is None
+        or standard_context._default_context._actual_context is standard_context._concrete_contexts[method]
+    )
+
+
+def _set_start_method(process_obj: Any) -> None:
+    if process_obj._start_method is not None:
+        standard_context._force_start_method(process_obj._start_method)
+    context.force_start_method("fork")
+
+
+def _failed(process_obj: Any, error: BaseException, where: str) -> int:
+    """Do as `_bootstrap` does about an exception at its "begin", "run" or "end"; return the exit code."""
+    if where == "run" and BOOTSTRAP_EXITS:
+        try:
+            util._exit_function()
+        except BaseException as later:
+            later.__context__ = later.__context__ or error
+            where, error = "end", later
+    if isinstance(error, SystemExit):
+        if error.code is None or isinstance(error.code, int):
+            return error.code or 0
+        sys.stderr.write(f"{error.code}\n")
+    else:
+        sys.stderr.write(f"Process {process_obj.name}:\n")
+        _tell(error, process_obj.run if where == "run" else None)
+    return 1
+
+
+def _tell(error: BaseException, run: Any) -> None:
+    """Print the traceback, with the lines of the standard library that `_core.run_child` stands for."""
+    import traceback
+
+    told = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
+    if run is not None:
+        plain = getattr(run, "__func__", None) is process.BaseProcess.run
+        above = [_frame(process.BaseProcess._bootstrap, "self.run()")]
+        told.stack[:0] = above + [_frame(run, "self._target(*self._args, **self._kwargs)")] * plain
+    told.print()
+
+
+def _frame(function: Any, text: str) -> Any:
+    """Return the entry of a traceback that stands at this line of the function."""
+    import linecache
+    from traceback import FrameSummary
+
+    code = function.__code__
+    first = code.co_firstlineno
+    lines = enumerate(linecache.getlines(code.co_filename)[first - 1 :], first)
+    number = next((number for number, line in lines if line.strip() == text), first)
+    return FrameSummary(code.co_filename, number, code.co_name)
+
+
+def _original(owner: Any, name: str) -> tuple[Any, str, Any, Any]:
+    found = vars(owner)[name]
+    return owner, name, found, getattr(found, "__code__", None)
+
+
+_core.set_up_child(
+    process,
+    util,
+    threading,
+    sys,
+    atexit,
+    util._afterfork_registry.data,
+    itertools.count,
+    1,
+    tuple(
+        _original(owner, name)
+        for owner, names in {
+            process: ("current_process", "active_children", "_cleanup", "_ParentProcess"),
+            process.BaseProcess: ("_bootstrap", "_after_fork"),
+            util: (
+                "_close_stdin",
+                "_exit_function",
+                "_flush_std_streams",
+                "_run_after_forkers",
+                "_run_finalizers",
+                "info",
+                "debug",
+            ),
+            threading: ("_shutdown", "main_thread"),
+            threading.Thread: ("_set_native_id",),
+            standard_context: ("_force_start_method",),
+            context: ("force_start_method",),
+            os: ("_exit", "open"),
+            builtins: ("open",),
+        }.items()
+        for name in names
+    ),
+    process.BaseProcess._bootstrap,
+    process.BaseProcess.run,
+    (Process._after_fork, ForkProcess._after_fork),
+    _failed,
+)

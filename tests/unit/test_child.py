@@ -1,0 +1,238 @@
+"""A forked child's way from the fork to its end: as the standard library's, though most of it runs in C."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+# What each case prints is one line of its own, of the child and of its parent, in any order; it is compared with what
+# the standard library's process prints.
+CASES = '''
+import atexit, builtins, importlib, logging, os, signal, sys, threading
+mp = importlib.import_module(sys.argv[1])
+from multiprocessing import process, util
+out = os.dup(1)
+
+def tell(*what):
+    os.write(out, (repr((case, *map(str, what))) + "\\n").encode())
+
+def stack():
+    frame, names = sys._getframe(1), set()
+    while frame is not None:
+        names.add(frame.f_code.co_name)
+        frame = frame.f_back
+    return names
+
+def run(target=lambda: None, *args, cls=mp.Process, **options):
+    child = cls(target=target, args=args, **options)
+    child.start()
+    child.join()
+    tell("exit code", child.exitcode)
+    child.close()
+
+def leave(how):
+    sys.exit(how)
+
+def fails():
+    1 / 0
+
+def chained():
+    try:
+        fails()
+    except ZeroDivisionError:
+        raise KeyError("again")
+
+def who(*args, **kwargs):
+    me = mp.current_process()
+    tell(me.name, me.daemon, me.is_alive(), args, kwargs, mp.active_children(), mp.parent_process().name)
+    tell(mp.parent_process().pid == os.getppid(), mp.parent_process().is_alive(), mp.get_start_method())
+    tell(threading.main_thread().native_id == os.getpid(), mp.Process().name)
+
+def input_is_empty():
+    tell(repr(sys.stdin.read()), sys.stdin.fileno() == sys.stdin.buffer.raw.fileno(), sys.stdin.closed, sys.stdin.mode)
+    tell(os.fstat(sys.stdin.fileno()).st_rdev == os.stat(os.devnull).st_rdev, sys.stdin.encoding, sys.stdin.name > 0)
+    tell(sys.__stdin__.closed, type(sys.stdin))
+
+def registers():
+    util.Finalize(None, tell, ("finalizer of the child",), exitpriority=1)
+    atexit.register(tell, "exit function of the child")
+
+def unregisters():
+    atexit.unregister(util._exit_function)
+    util.Finalize(None, tell, ("not run from 3.13 on",), exitpriority=1)
+
+def leaves_thread():
+    threading.Thread(target=lambda: (threading.main_thread().join(), tell("thread"))).start()
+
+def leaves_daemon():
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+def leaves_child():
+    mp.Process(target=who).start()
+
+def grandchild():
+    run(input_is_empty)
+    run(input_is_empty)
+
+def prints():
+    sys.stdout.write("printed")
+
+def logs():
+    mp.log_to_stderr(logging.DEBUG)
+
+def signalled():
+    signal.signal(signal.SIGUSR1, lambda *_: sys.exit(7))
+    signal.raise_signal(signal.SIGUSR1)
+
+def ends_by_signal(number):
+    os.kill(os.getpid(), number)
+
+class Own(mp.Process):
+    def run(self):
+        tell("own run")
+        super().run()
+
+class Fails(mp.Process):
+    def run(self):
+        fails()
+
+class Closed:
+    def flush(self):
+        raise OSError
+
+def breaks_stdout():
+    sys.stdout = Closed()
+
+def no_streams():
+    sys.stdout = sys.stderr = sys.stdin = None
+
+def after_fork(what):
+    tell("after fork", what.__class__.__name__)
+
+class Object:
+    pass
+
+def replace(owner, name, wrapper):
+    """Call `wrapper` with what was there first, and as long as the case runs."""
+    was = getattr(owner, name)
+    setattr(owner, name, lambda *args, **kwargs: (tell("replaced", name), was(*args, **kwargs))[1])
+    return lambda: setattr(owner, name, was)
+
+def replaced(owner, name):
+    undo = replace(owner, name, tell)
+    run(who)
+    undo()
+
+def bound():
+    child = mp.Process()
+    child.run = lambda: tell("its own run")
+    child.start()
+    child.join()
+
+def registered():
+    thing = Object()
+    util.register_after_fork(thing, after_fork)
+    keeper = util.Finalize(thing, tell, ("of the parent",), exitpriority=2)
+    run(who)
+    keeper.cancel()
+
+def with_thread():
+    event = threading.Event()
+    thread = threading.Thread(target=event.wait)
+    thread.start()
+    run(who)
+    event.set()
+    thread.join()
+
+cases = {
+    "plain": lambda: run(who, 1, "two", kwargs={"three": 3}, name="Name", daemon=True),
+    "context": lambda: run(who, cls=mp.get_context("fork").Process),
+    "no target": lambda: run(None),
+    **{f"exit {code!r}": lambda code=code: run(leave, code) for code in (None, 0, 3, True, -1, 300, "text", 1.5, ())},
+    "fails": lambda: run(fails),
+    "chained": lambda: run(chained),
+    "bad arguments": lambda: run(fails, 1),
+    "fails in its own run": lambda: run(cls=Fails),
+    "own run": lambda: run(who, cls=Own),
+    "bound": bound,
+    "input": lambda: run(input_is_empty),
+    "registers": lambda: run(registers),
+    "unregisters": lambda: run(unregisters),
+    "thread": lambda: run(leaves_thread),
+    "daemon": lambda: run(leaves_daemon),
+    "child": lambda: run(leaves_child),
+    "grandchild": lambda: run(grandchild),
+    "prints": lambda: run(prints),
+    "logs": lambda: run(logs),
+    "signalled": lambda: run(signalled),
+    "killed": lambda: run(ends_by_signal, signal.SIGTERM),
+    "breaks stdout": lambda: run(breaks_stdout),
+    "no streams": lambda: run(no_streams),
+    "registered": registered,
+    "with thread": with_thread,
+    "_bootstrap": lambda: replaced(process.BaseProcess, "_bootstrap"),
+    "run": lambda: replaced(process.BaseProcess, "run"),
+    "_exit": lambda: replaced(os, "_exit"),
+    "_shutdown": lambda: replaced(threading, "_shutdown"),
+    "_exit_function": lambda: replaced(util, "_exit_function"),
+    "_flush_std_streams": lambda: replaced(util, "_flush_std_streams"),
+    "_close_stdin": lambda: replaced(util, "_close_stdin"),
+    "_run_after_forkers": lambda: replaced(util, "_run_after_forkers"),
+}
+for case, function in cases.items():
+    function()
+    sys.stderr.write(f"--- {case}\\n")
+    sys.stderr.flush()
+case = "stack"
+run(lambda: tell("_bootstrap" in stack()))
+'''
+
+
+def lines_and_errors(library):
+    """What the cases print with this library, by case; what is written to the standard streams."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CASES, library],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told, rest = {}, []
+    for line in done.stdout.replace("printed", "printed\n").splitlines():
+        if line.startswith("("):
+            case, *what = ast.literal_eval(line)
+            told.setdefault(case, []).append(what)
+        else:
+            rest.append(line)
+    return {case: sorted(lines) for case, lines in told.items()}, rest, done.stderr
+
+
+@pytest.fixture(scope="module")
+def both():
+    return lines_and_errors("multiprocessing"), lines_and_errors("fastmp")
+
+
+def test_a_child_does_what_the_standard_one_does(both):
+    standard, ours = (dict(told) for told, _, _ in both)
+    standard.pop("stack")
+    ours.pop("stack")
+    assert ours == standard
+
+
+def test_what_a_child_has_not_written_yet_is_written_once_at_its_end(both):
+    (_, standard, _), (_, ours, _) = both
+    assert ours == standard == ["printed"]
+
+
+def test_what_a_child_tells_of_an_exception_is_what_the_standard_one_tells(both):
+    (_, _, standard), (_, _, ours) = both
+    assert ours == standard
+
+
+def test_no_python_of_the_standard_library_is_below_the_target_of_a_child(both):
+    (standard, _, _), (ours, _, _) = both
+    assert ["True"] in standard["stack"]
+    assert ["False"] in ours["stack"]
