@@ -112,8 +112,9 @@ def _frame(function: Any, text: str) -> Any:
     code = function.__code__
     first = code.co_firstlineno
     lines = enumerate(linecache.getlines(code.co_filename)[first - 1 :], first)
-    number = next((number for number, line in lines if line.strip() == text), first)
-    return FrameSummary(code.co_filename, number, code.co_name)
+    number, line = next(((number, line) for number, line in lines if line.strip() == text), (first, ""))
+    where = {"end_lineno": number, "colno": line.find(text), "end_colno": line.find(text) + len(text)} if line else {}
+    return FrameSummary(code.co_filename, number, code.co_name, **where)
 
 
 def _original(owner: Any, name: str) -> tuple[Any, str, Any, Any]:
