@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fault.h"
@@ -196,6 +197,10 @@ notice_one(void)
     }
 }
 
+/* No identity was left for the child: nothing is held for it. A fork of fastmp's fails then; of another one, which
+ * cannot, the child gets an identity, or an error, when it uses a shared object. */
+static bool is_bare;
+
 /* Before fork: the child becomes a holder of everything that this process holds, so nothing can be freed under it. */
 static void
 before_fork(void)
@@ -204,8 +209,11 @@ before_fork(void)
         notice_one(); /* the heap's hints want the GIL */
     }
     pthread_mutex_lock(&rt.mutex);
+    is_bare = false;
     for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
-        s->child = rt.left || s->region.me == 0 ? 0 : fmp_participant_reserve(&s->region);
+        bool is_used = !rt.left && s->region.me != 0;
+        s->child = is_used ? fmp_participant_reserve(&s->region) : 0;
+        is_bare |= is_used && s->child == 0;
     }
     fmp_handles_each(hold_for_child);
 }
@@ -259,8 +267,19 @@ write_down(pid_t pid)
     }
 }
 
-pid_t
-fmp_runtime_fork(void)
+/* The child, which ends by itself before anything of the user's runs in it, was not. */
+static void
+undo_bare(pid_t pid)
+{
+    (void)kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+    fork_failed();
+}
+
+/* As fmp_runtime_fork, and -EAGAIN, without an exception, if there was no identity for the child. */
+static pid_t
+fork_once(void)
 {
     /* os.fork brackets the fork with PyOS_BeforeFork and PyOS_AfterFork_*, audits it, and warns of threads as the user
      * expects. */
@@ -276,8 +295,32 @@ fmp_runtime_fork(void)
     }
     pid_t pid = (pid_t)PyLong_AsLong(result);
     Py_DECREF(result);
+    if (FMP_UNLIKELY(is_bare)) {
+        if (pid == 0) {
+            _exit(1);
+        }
+        undo_bare(pid);
+        return -EAGAIN;
+    }
     if (pid > 0) {
         write_down(pid);
+    }
+    return pid;
+}
+
+pid_t
+fmp_runtime_fork(void)
+{
+    pid_t pid = fork_once();
+    if (FMP_UNLIKELY(pid == -EAGAIN)) {
+        for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+            fmp_space_sweep_dead(s); /* identities of the dead are nobody's */
+        }
+        pid = fork_once();
+    }
+    if (FMP_UNLIKELY(pid == -EAGAIN)) {
+        fmp_py_raise(-EAGAIN, "too many processes use one fastmp region");
+        pid = -1;
     }
     return pid;
 }
@@ -332,12 +375,19 @@ fmp_runtime_fork_dormant(const struct fmp_dormant *children, int count, pid_t *p
     for (; made < count; made++) {
         pids[made] = fork();
         if (pids[made] == 0) {
+            if (FMP_UNLIKELY(is_bare)) {
+                _exit(1);
+            }
             *me = made;
             be_dormant(&children[made], &asleep, &before);
             return 0;
         }
         if (pids[made] < 0) {
             fork_failed();
+            break;
+        }
+        if (FMP_UNLIKELY(is_bare)) {
+            undo_bare(pids[made]);
             break;
         }
         FMP_FAULT("runtime:forked"); /* the child exists and is not written down */
@@ -354,7 +404,7 @@ fmp_runtime_fork_sibling(void)
 {
     PyOS_BeforeFork();
     before_fork();
-    pid_t pid = sys_fork_sibling();
+    pid_t pid = is_bare ? -EAGAIN : sys_fork_sibling();
     if (pid == 0) {
         after_fork_in_child();
         PyOS_AfterFork_Child();

@@ -60,8 +60,8 @@ fmp_handle_at(const struct fmp_handle *h)
     return fmp_at(&h->space->region, h->off);
 }
 
-/* fork(2) bracketed by PyOS_BeforeFork and PyOS_AfterFork_*. The child's pid, 0 in the child, -1 with an exception set.
- */
+/* fork(2) bracketed by PyOS_BeforeFork and PyOS_AfterFork_*. The child's pid, 0 in the child, -1 with an exception set:
+ * OSError (EAGAIN) also if no identity is left for it. */
 pid_t fmp_runtime_fork(void);
 /* The same, but the new process is a child of this one's parent, and not audited: sys_fork_sibling says where. The pid,
  * 0, or -errno. */

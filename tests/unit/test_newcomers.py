@@ -1,6 +1,7 @@
 """Objects in a process that no fork has made: started by subprocess, with the raw calls of `fastmp._core`."""
 
 import ctypes
+import errno
 import gc
 import multiprocessing.popen_spawn_posix
 import os
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.context import set_spawning_popen
 
 import pytest
@@ -440,6 +441,31 @@ def test_identities():
     _core.child_failed(identity)
     with pytest.raises(ValueError, match="no child to come"):
         _core.child_failed(identity)
+
+
+@pytest.fixture
+def no_identity_left():
+    """Children to come have them all."""
+    identities = []
+    with suppress(BlockingIOError):
+        while True:
+            identities.append(_core.reserve_child())
+    yield
+    for identity in identities:
+        _core.child_failed(identity)
+
+
+def test_no_identity_left(no_identity_left):
+    """The start fails; nothing runs without protection."""
+    process = fastmp.get_context("fork").Process(target=print)
+    with pytest.raises(BlockingIOError, match="too many processes") as caught:
+        process.start()
+    assert caught.value.errno == errno.EAGAIN
+
+
+def test_no_identity_left_for_a_pool(no_identity_left):
+    with pytest.raises(BlockingIOError, match="too many processes"):
+        fastmp.get_context("fork").Pool(2)
 
 
 def test_damaged_records():
