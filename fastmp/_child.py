@@ -44,7 +44,12 @@ def plain_child(process_obj: Any, sentinel: int) -> tuple[Any, Any, Any] | None:
         with suppress(OSError):
             _keep_stdin()
     parent = process._ParentProcess(process_obj._parent_name, process_obj._parent_pid, sentinel)
-    return process_obj, parent, None if _has_start_method(process_obj) else _set_start_method
+    if context._default_context._actual_context is context._contexts["fork"] and (
+        process_obj._start_method is None
+        or standard_context._default_context._actual_context is standard_context._concrete_contexts["fork"]
+    ):
+        return process_obj, parent, None
+    return process_obj, parent, _set_start_method
 
 
 def _keep_stdin() -> None:
@@ -57,15 +62,6 @@ def _keep_stdin() -> None:
     finally:
         os.close(fd)
     _core.keep_stdin(stream, stream.buffer.raw)
-
-
-def _has_start_method(process_obj: Any) -> bool:
-    """Whether both default contexts are what the child's are to be."""
-    method = process_obj._start_method
-    return context.has_start_method("fork") and (
-        method is None
-        or standard_context._default_context._actual_context is standard_context._concrete_contexts[method]
-    )
 
 
 def _set_start_method(process_obj: Any) -> None:
@@ -113,8 +109,10 @@ def _frame(function: Any, text: str) -> Any:
     first = code.co_firstlineno
     lines = enumerate(linecache.getlines(code.co_filename)[first - 1 :], first)
     number, line = next(((number, line) for number, line in lines if line.strip() == text), (first, ""))
-    where = {"end_lineno": number, "colno": line.find(text), "end_colno": line.find(text) + len(text)} if line else {}
-    return FrameSummary(code.co_filename, number, code.co_name, **where)
+    columns: Any = (
+        {"end_lineno": number, "colno": line.find(text), "end_colno": line.find(text) + len(text)} if line else {}
+    )
+    return FrameSummary(code.co_filename, number, code.co_name, **columns)
 
 
 def _original(owner: Any, name: str) -> tuple[Any, str, Any, Any]:

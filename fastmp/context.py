@@ -243,11 +243,6 @@ def force_start_method(method: str) -> None:
     _default_context._actual_context = _contexts[method]
 
 
-def has_start_method(method: str) -> bool:
-    """Whether `force_start_method` would change nothing."""
-    return _default_context._actual_context is _contexts[method]
-
-
 def default_start_method() -> str:
     """Return the default start method, without settling it."""
     context = _default_context._actual_context or _default_context._default_context

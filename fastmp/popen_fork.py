@@ -107,9 +107,7 @@ class Popen(_standard.Popen):
 
     def _reap(self, code: int) -> None:
         self.returncode = code
-        with suppress(ChildProcessError):
-            os.waitid(os.P_PIDFD, self.sentinel, os.WEXITED | os.WNOHANG)
-        _core.reaped(self.pid)
+        _core.reap(self.sentinel, self.pid)
 
     def _pidfd(self) -> int:
         """Return the descriptor to send signals to."""

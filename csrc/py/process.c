@@ -59,6 +59,21 @@ process_reaped(PyObject *Py_UNUSED(module), PyObject *arg)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(reap_doc,
+             "reap(pidfd, pid)\n--\n\nReaps a child that has ended, unless somebody has, and calls reaped(pid).");
+
+static PyObject *
+process_reap(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    int pidfd, pid;
+    if (!PyArg_ParseTuple(args, "ii", &pidfd, &pid)) {
+        return NULL;
+    }
+    (void)sys_reap(pidfd);
+    fmp_runtime_reaped(pid);
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(leave_doc,
              "leave()\n--\n\nLeaves the shared memory in order, before os._exit. No object in it may be used "
              "afterwards.");
@@ -125,6 +140,7 @@ static PyMethodDef process_functions[] = {
     {"fork_sibling", process_fork_sibling, METH_NOARGS, fork_sibling_doc},
     {"adopt", process_adopt, METH_O, adopt_doc},
     {"reaped", process_reaped, METH_O, reaped_doc},
+    {"reap", process_reap, METH_VARARGS, reap_doc},
     {"leave", process_leave, METH_NOARGS, leave_doc},
     {"die_with_parent", process_die_with_parent, METH_O, die_with_parent_doc},
     {"follow", process_follow, METH_O, follow_doc},

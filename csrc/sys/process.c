@@ -10,11 +10,14 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434 /* the same number on every architecture */
 #endif
+
+#define WHO_IS_PIDFD 3 /* P_PIDFD, which older C libraries do not name */
 
 int
 sys_pidfd_open(pid_t pid)
@@ -47,6 +50,13 @@ parse_start_time(char *line, uint64_t *ticks)
     }
     *ticks = strtoull(p + 1, NULL, 10);
     return 0;
+}
+
+int
+sys_reap(int pidfd)
+{
+    siginfo_t info;
+    return waitid((idtype_t)WHO_IS_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG) == 0 ? 0 : -errno;
 }
 
 int

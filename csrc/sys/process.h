@@ -12,6 +12,8 @@ int sys_pidfd_open(pid_t pid);
 /* Has the process behind `pidfd` ended? 1, 0, or -errno. `pidfd` may also be a pipe whose other end is the process's
  * alone; below 0: it has not. */
 int sys_pidfd_ended(int pidfd);
+/* Reaps the child behind `pidfd` if it has ended: 0, or -errno (-ECHILD: somebody has). */
+int sys_reap(int pidfd);
 /* Start time of `pid` in clock ticks since boot, from /proc/PID/stat. 0 or -errno. */
 int sys_process_start_time(pid_t pid, uint64_t *ticks);
 /* This process is killed when the thread that forked it ends, which is `parent`'s main thread: 0, or -ESRCH if the
