@@ -16,7 +16,11 @@
 
 /* The number in the local `x` is the one that was read. Of memory that another process may be changing the compiler
  * could otherwise read it again at each use, and find another one than was checked. */
+#ifdef __clang_analyzer__ /* it takes what an asm writes for undefined */
+#define FMP_READ_ONCE(x) ((void)0)
+#else
 #define FMP_READ_ONCE(x) __asm__("" : "+r"(x))
+#endif
 
 /* Destructive interference size: 64 bytes on x86-64 and on the AArch64 servers that matter. */
 #define FMP_CACHELINE 64
