@@ -5,6 +5,7 @@
 
 #include "base/copy.h"
 #include "base/fault.h"
+#include "conn/side.h"
 #include "heap/parcels.h"
 #include "pyrt/wait.h"
 
@@ -29,8 +30,9 @@ table_of(const struct fmp_space *space, fmp_off block, uint64_t bytes)
     return fmp_at(&space->region, block + table_at(bytes));
 }
 
-/* The record of a killed process: what it had taken and not yet made its own is given back. What it owned is found by
- * fmp_heap_reclaim, and a claimed cell's record is not believed: it may be half-written, or the one of the lap before.
+/* The record of a killed process (beside a cell there is nothing to give back): what it had taken and not yet made its
+ * own is given back. What it owned is found by fmp_heap_reclaim, and a claimed cell's record is not believed: it may be
+ * half-written, or the one of the lap before.
  */
 static void
 on_dead(void *ctx, uint32_t owner, bool was_taken, uint64_t position, const struct fmp_record *record)
@@ -223,15 +225,17 @@ fmp_message_push(struct fmp_channel *ch, const struct fmp_message *m)
     return 0;
 }
 
-static int
-send_inline(struct fmp_channel *ch, uint32_t tag, const void *head, struct fmp_wire_writer *w, size_t bytes)
+/* In the cell, or beside it, where there is a side area. */
+FMP_INLINE int
+send_in_place(struct fmp_channel *ch, uint32_t tag, const void *head, struct fmp_wire_writer *w, size_t bytes,
+              unsigned char *side)
 {
     struct fmp_ring_ticket t;
     int rc = begin(ch, &t, tag, head);
     if (rc == 0) {
-        t.cell->record.block = 0;
+        t.cell->record.block = side != NULL ? FMP_IN_SIDE : 0;
         t.cell->record.bytes = ch->head_bytes + (uint32_t)bytes;
-        fmp_wire_copy(w, t.cell->record.data + ch->head_bytes);
+        fmp_wire_copy(w, side != NULL ? side + fmp_side_at(ch, t.position) : t.cell->record.data + ch->head_bytes);
         end_push(ch, &t);
         fmp_wire_reset(w);
     } else if (FMP_UNLIKELY(rc != -EAGAIN)) {
@@ -275,8 +279,11 @@ fmp_message_send(struct fmp_channel *ch, uint32_t tag, const void *head, struct 
 {
     size_t bytes = fmp_wire_size(w);
     size_t parcels = fmp_wire_parcels(w, ch->space);
-    bool fits = bytes <= FMP_RING_INLINE_BYTES - ch->head_bytes && parcels == 0;
-    return FMP_LIKELY(fits) ? send_inline(ch, tag, head, w, bytes) : send_block(ch, tag, head, w, bytes, parcels);
+    if (FMP_LIKELY(bytes <= FMP_RING_INLINE_BYTES - ch->head_bytes && parcels == 0)) {
+        return send_in_place(ch, tag, head, w, bytes, NULL);
+    }
+    unsigned char *side = bytes <= FMP_MESSAGE_SIDE_BYTES && parcels == 0 ? fmp_side_to_send(ch) : NULL;
+    return side != NULL ? send_in_place(ch, tag, head, w, bytes, side) : send_block(ch, tag, head, w, bytes, parcels);
 }
 
 /* Is there room in the block for what the record says that it holds? */
@@ -320,15 +327,14 @@ fmp_message_send_in_row(struct fmp_channel *ch, uint32_t tag, const void *head, 
 
 /* Makes the record's block ours, checking what the sender wrote. */
 static int
-receive_block(struct fmp_channel *ch, struct fmp_message *m, const struct fmp_ring_ticket *t, uint32_t bytes)
+receive_block(struct fmp_channel *ch, struct fmp_message *m, const struct fmp_ring_ticket *t, uint32_t bytes,
+              fmp_off block)
 {
     struct in_block in_block;
-    const struct fmp_record *record = &t->cell->record;
-    fmp_off block = record->block;
     if (bytes != ch->head_bytes + sizeof in_block) {
         return -EBADMSG;
     }
-    memcpy(&in_block, record->data + ch->head_bytes, sizeof in_block);
+    memcpy(&in_block, t->cell->record.data + ch->head_bytes, sizeof in_block);
     uint64_t usable;
     if (fmp_heap_receive_usable(ch->space->heap, block, ch->ring_off, t->position, &usable) != 0) {
         return -EBADMSG;
@@ -345,6 +351,19 @@ receive_block(struct fmp_channel *ch, struct fmp_message *m, const struct fmp_ri
     return 0;
 }
 
+/* What lies beside the cell is copied out, as what lies in it is: decoding may run Python code. */
+static int
+read_side(struct fmp_channel *ch, struct fmp_message *m, const struct fmp_ring_ticket *t, uint32_t bytes)
+{
+    const unsigned char *side = bytes <= FMP_MESSAGE_SIDE_BYTES ? fmp_side_to_receive(ch) : NULL;
+    if (side == NULL) {
+        return -EBADMSG;
+    }
+    m->bytes = bytes;
+    fmp_copy_many(m->data, side + fmp_side_at(ch, t->position), bytes);
+    return 0;
+}
+
 int
 fmp_message_pop(struct fmp_channel *ch, struct fmp_message *m)
 {
@@ -356,17 +375,21 @@ fmp_message_pop(struct fmp_channel *ch, struct fmp_message *m)
     const struct fmp_record *record = &t.cell->record;
     uint32_t bytes = record->bytes;
     FMP_READ_ONCE(bytes);
+    fmp_off block = record->block;
+    FMP_READ_ONCE(block);
     m->tag = record->tag;
     m->parcels = 0;
     m->block = 0;
-    if (bytes < ch->head_bytes || bytes > FMP_RING_INLINE_BYTES) {
+    if (bytes < ch->head_bytes || (bytes > FMP_RING_INLINE_BYTES && block != FMP_IN_SIDE)) {
         rc = -EBADMSG;
     } else {
         if (ch->head_bytes != 0) {
             memcpy(m->head, record->data, ch->head_bytes);
         }
-        if (FMP_UNLIKELY(record->block != 0)) {
-            rc = receive_block(ch, m, &t, bytes);
+        if (FMP_UNLIKELY(block == FMP_IN_SIDE)) {
+            rc = read_side(ch, m, &t, bytes - ch->head_bytes);
+        } else if (FMP_UNLIKELY(block != 0)) {
+            rc = receive_block(ch, m, &t, bytes, block);
         } else {
             m->bytes = bytes - ch->head_bytes;
             fmp_copy(m->data, record->data + ch->head_bytes, m->bytes);

@@ -1,7 +1,8 @@
 /*
  * One wire message over a ring. Called by: conn/pipe, py/queue, pool/.
  *
- * A message of at most FMP_RING_INLINE_BYTES lies in the cell; a larger one in a heap block that the cell names and
+ * A message of at most FMP_RING_INLINE_BYTES lies in the cell; one of at most FMP_MESSAGE_SIDE_BYTES beside it, where
+ * the ring has a side area (conn/side.h); a larger one in a heap block that the cell names and
  * that changes hands with it (OWNED -> TRANSIT -> OWNED). The block is filled before a cell is claimed, so that nobody
  * waits for a copy. What a message refers to (heap/parcels.h) goes the same way, each parcel like the block, at the
  * same position; a message with references always has a block, in which the table of its parcels lies behind the wire
@@ -16,13 +17,18 @@
 
 /* A head of fixed size may stand before the wire message of every record of a channel; it always lies in the cell. */
 #define FMP_MESSAGE_HEAD_MAX 32u
+/* The most that lies beside a cell. More is no longer worth a second copy, and the areas of 512 cells are to fit a
+ * chunk of the heap. */
+#define FMP_MESSAGE_SIDE_BYTES 1984u
 
 struct fmp_channel {
     struct fmp_space *space;
     fmp_off ring_off;
     struct fmp_ring ring;
-    uint32_t head_bytes; /* 0, or the size of the head that this channel's messages have */
-    bool in_row;         /* set by fmp_message_*_in_row only */
+    uint32_t head_bytes;  /* 0, or the size of the head that this channel's messages have */
+    bool in_row;          /* set by fmp_message_*_in_row only */
+    uint32_t side_wanted; /* messages sent that would have gone into the side area; the next two are side.c's */
+    unsigned char *side;  /* NULL if there is none, or none that this process has met */
     /* Called with each message while its cell is still taken; may be NULL. */
     void (*on_taken)(void *ctx, const void *head);
     void *on_taken_ctx;
@@ -35,8 +41,11 @@ struct fmp_message {
     fmp_off block;    /* where it is, or 0: in `data` */
     uint64_t parcels; /* how many lie in the table behind it; only with a block */
     unsigned char head[FMP_MESSAGE_HEAD_MAX] FMP_ALIGNED;
-    unsigned char data[FMP_RING_INLINE_BYTES];
+    unsigned char data[FMP_MESSAGE_SIDE_BYTES];
 };
+
+/* How much of a prepared message is to be kept: all of it up to the end of its data, of which it has little. */
+#define FMP_MESSAGE_PREPARED_BYTES (offsetof(struct fmp_message, data) + FMP_RING_INLINE_BYTES)
 
 /* Opens the channel over the ring block at `ring_off`. 0, or -1 with an exception set. */
 int fmp_channel_open(struct fmp_channel *ch, struct fmp_space *space, fmp_off ring_off, uint64_t bytes);

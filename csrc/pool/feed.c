@@ -13,15 +13,16 @@ struct fmp_feed {
     enum fmp_task_kind kind;
     bool is_payload; /* `source` is the payload of one task */
     struct fmp_task_head head;
-    PyObject *source;        /* list, tuple or iterator; NULL for a prepared task */
-    Py_ssize_t position;     /* of the next item */
-    struct fmp_message task; /* only if `source` is NULL: the memory ends before it otherwise */
+    PyObject *source;    /* list, tuple or iterator; NULL for a prepared task */
+    Py_ssize_t position; /* of the next item */
+    /* Only if `source` is NULL, and of it the FMP_MESSAGE_PREPARED_BYTES: the memory ends before it, and there. */
+    struct fmp_message task;
 };
 
 static struct fmp_feed *
 feed_new(struct fmp_job *job, enum fmp_task_kind kind, const struct fmp_task_head *head, PyObject *source)
 {
-    size_t size = source != NULL ? offsetof(struct fmp_feed, task) : sizeof(struct fmp_feed);
+    size_t size = offsetof(struct fmp_feed, task) + (source != NULL ? 0 : FMP_MESSAGE_PREPARED_BYTES);
     struct fmp_feed *feed = PyMem_Malloc(size);
     if (feed == NULL) {
         PyErr_NoMemory();
@@ -146,7 +147,7 @@ feed_encoded(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind
         fmp_message_discard(crew->tasks.space, &m);
         return NULL;
     }
-    feed->task = m;
+    memcpy(&feed->task, &m, FMP_MESSAGE_PREPARED_BYTES);
     return feed;
 }
 

@@ -18,7 +18,7 @@ struct fmp_queue_shm {
 /* A prepared message that waits in this process for room in the ring. */
 struct fmp_pending {
     struct fmp_pending *next;
-    struct fmp_message message;
+    struct fmp_message message; /* its FMP_MESSAGE_PREPARED_BYTES: the memory ends there */
 };
 
 /* The messages of this process that did not fit, in order; only for queues without a bound. */

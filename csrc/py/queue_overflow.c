@@ -8,6 +8,8 @@
  */
 #include "py/queue.h"
 
+#include <string.h>
+
 void
 fmp_overflow_adopt(struct fmp_queue *q)
 {
@@ -28,14 +30,14 @@ int
 fmp_overflow_add(struct fmp_queue *q, const struct fmp_message *m)
 {
     fmp_overflow_adopt(q);
-    struct fmp_pending *p = PyMem_Malloc(sizeof *p);
+    struct fmp_pending *p = PyMem_Malloc(offsetof(struct fmp_pending, message) + FMP_MESSAGE_PREPARED_BYTES);
     if (p == NULL) {
         struct fmp_message lost = *m;
         fmp_message_discard(q->channel.space, &lost);
         PyErr_NoMemory();
         return -1;
     }
-    p->message = *m;
+    memcpy(&p->message, m, FMP_MESSAGE_PREPARED_BYTES);
     p->next = NULL;
     *q->overflow.last = p;
     q->overflow.last = &p->next;

@@ -140,9 +140,20 @@ fmp_ring_may_push(void *ctx)
            fmp_ring_tail_is_damaged(ring);
 }
 
+/* Once its maker is dead, what the ring does not name it never will. So he is asked first. */
+static bool
+carries_side_of(const struct fmp_ring *ring, uint32_t maker)
+{
+    return fmp_participant_fate(ring->region, maker) == FMP_ALIVE ||
+           ((uint32_t)fmp_load_acquire(&ring->shm->side) & FMP_ID_MASK) == maker; /* N2: pairs with N1 in conn/side.c */
+}
+
 bool
 fmp_ring_carries(const struct fmp_ring *ring, uint64_t position)
 {
+    if (FMP_UNLIKELY((position & FMP_RING_SIDE) != 0)) {
+        return carries_side_of(ring, (uint32_t)position & FMP_ID_MASK);
+    }
     uint64_t state = fmp_load_acquire(&cell_at(ring, position)->state); /* A1 */
     uint64_t lap = (position >> ring->log2_capacity) & FMP_CELL_LAP_MASK;
     if (fmp_cell_lap(state) != lap || fmp_cell_phase(state) == FMP_CELL_EMPTY) {

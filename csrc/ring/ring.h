@@ -28,6 +28,10 @@
 /* Bytes of a record that lie in the cell itself. */
 #define FMP_RING_INLINE_BYTES (FMP_RING_CELL_BYTES - 24u)
 
+/* The position at which a ring's side area is in transit: this, and the identity of its maker. No message comes there.
+ */
+#define FMP_RING_SIDE (UINT64_C(1) << 63)
+
 /* What a cell carries: up to FMP_RING_INLINE_BYTES of data, and, if `block` is not 0, a heap block with the rest. */
 struct fmp_record {
     uint32_t bytes; /* of data inline */
@@ -42,8 +46,9 @@ struct fmp_cell_shm {
 };
 
 struct fmp_ring_shm {
-    uint64_t capacity; /* cells, a power of two, at least limit + FMP_RING_SPARE_CELLS */
-    uint64_t limit;    /* messages at most */
+    uint64_t capacity;     /* cells, a power of two, at least limit + FMP_RING_SPARE_CELLS */
+    uint64_t limit;        /* messages at most */
+    _Atomic uint64_t side; /* conn/side.h: {offset of the side area / 64 : 40 | its maker : 24}, or 0 */
     FMP_ALIGNED _Atomic uint64_t tail;
     FMP_ALIGNED _Atomic uint64_t head;
     FMP_ALIGNED struct fmp_ec_shm items; /* consumers wait here; notified by producers */
@@ -112,8 +117,8 @@ bool fmp_ring_may_push(void *ring);
 bool fmp_ring_has_record(struct fmp_ring *ring);
 /* The record at `position` if it is published and not yet taken, else NULL. To be believed only by the one consumer. */
 const struct fmp_record *fmp_ring_peek(const struct fmp_ring *ring, uint64_t position);
-/* Is the block that was sent at `position` still named by a cell that somebody alive will read? For heap reclamation.
- */
+/* Is the block that was sent at `position` still named by a cell that somebody alive will read, or, if it is the side
+ * area of a maker, by the ring? For heap reclamation. */
 bool fmp_ring_carries(const struct fmp_ring *ring, uint64_t position);
 /* Recovers every cell of a killed owner at once, whatever its turn. Used when a process is known to be dead. */
 void fmp_ring_recover(struct fmp_ring *ring, uint32_t dead);

@@ -15,6 +15,7 @@ from typing import Any
 from case import SURVIVAL_SECONDS, Notes, Victim, die_at, finish, fork, helper, wait_dead
 
 COUNT = 8
+CELLS = 16  #: of a Queue(3): after so many messages that are too large for them it has its side area
 SIZES = {"small": 8, "5 KB": 5_000, "1 MB": 1_000_000}
 
 Message = tuple[str, int, bytes]
@@ -72,18 +73,27 @@ def check_prefix(found: list[int], put: int, killed: bool) -> None:
     assert len(found) in expected, f"{put} messages were put, {len(found)} arrived"
 
 
-def producer_dies(make: Callable[[], Any], size: int, victim: Victim) -> None:
+def with_side_area() -> Any:
+    """A queue whose messages of 1 KB lie beside the cells (csrc/conn/side.h)."""
+    queue = fork.Queue(3)
+    for number in range(2 * CELLS):
+        queue.put(message("main", number, 1000))
+        queue.get()
+    return queue
+
+
+def producer_dies(make: Callable[[], Any], size: int, victim: Victim, count: int = COUNT) -> None:
     queue = make()
     notes = Notes(2)
     processes = [
-        victim.start(produce, queue, "victim", size, notes, 0),
-        helper(produce, queue, "other", size, notes, 1),
+        victim.start(produce, queue, "victim", size, notes, 0, count),
+        helper(produce, queue, "other", size, notes, 1, count),
     ]
     messages = consume_until_done(queue, size, processes)
     victim.join()
     finish(processes[1])
     check_prefix(numbers_of(messages, "victim"), notes[0], victim.killed)
-    check_prefix(numbers_of(messages, "other"), COUNT, killed=False)
+    check_prefix(numbers_of(messages, "other"), count, killed=False)
     check_works(queue, size)
     check_joins(queue, len(messages) + 1, at_most_lost=int(victim.killed))
 
@@ -435,6 +445,9 @@ for _name, _make in MAKERS.items():
 for _label, _size in SIZES.items():
     SCENARIOS[f"Queue(3), producer of batches, {_label}"] = partial(producer_of_batches_dies, _size)
     SCENARIOS[f"Queue(2), consumer of batches, {_label}"] = partial(consumer_of_batches_dies, _size)
+SCENARIOS["Queue(3), who makes its side area"] = partial(producer_dies, MAKERS["Queue(3)"], 1000, count=2 * CELLS)
+SCENARIOS["Queue(3), producer beside the cells"] = partial(producer_dies, with_side_area, 1000)
+SCENARIOS["Queue(3), consumer beside the cells"] = partial(consumer_dies, with_side_area, 1000)
 SCENARIOS["Queue(2), producer that waits for room"] = sleeping_producer_dies
 SCENARIOS["Queue, producer whose messages overflow"] = overflowing_producer_dies
 for _point in ("ring:claimed", "message:in-transit", "ring:taken", "heap:received"):
