@@ -11,13 +11,15 @@ sends them signals and ends with them as with any other child.
 
 Called by: `fastmp/pool.py`, `fastmp/concurrent/futures/process.py`. Invariants:
 
-- Without a template, or with one that is gone or does not answer, the parent forks as it always did.
+- Without a template, or with one that is gone or does not answer, the parent forks as it always did: but if the
+  template has made the process before it was killed, that one is taken. The kernel writes its pid to shared memory.
 - The template runs no code of the user's, handles no signal, and ends with its parent.
 """
 
 from __future__ import annotations
 
 import marshal
+import mmap
 import os
 import select
 import signal
@@ -41,6 +43,7 @@ util: Any = _util  # its inner functions have no declared types
 #: Seconds to wait for a template's answer.
 PATIENCE = 5.0
 LONGEST = 4096
+PID_BYTES = 4
 
 
 def is_forked(process: Any) -> bool:
@@ -63,6 +66,7 @@ class Template:
         self._signals = signal.pthread_sigmask(signal.SIG_BLOCK, [])
         self._socket, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.pid: int | None = None
+        self._told = mmap.mmap(-1, mmap.PAGESIZE)  # shared
 
     def fork_now(self) -> Template:
         """Fork it.
@@ -105,7 +109,7 @@ class Template:
     def serve(self, parent: int) -> NoReturn:
         """In the template, in which all signals are blocked: make workers until the end."""
         self._socket.close()
-        _serve(self.theirs, parent, self._make, self._signals)
+        _serve(self.theirs, parent, partial(_core.fork_sibling, self._told), self._make, self._signals)
 
     def forget(self) -> None:
         """In a child that was forked while the template was, too, and where no template is forked after all."""
@@ -127,11 +131,12 @@ class Template:
         """
         if self.pid is None or self._owner != os.getpid():
             return None
+        self._told[:PID_BYTES] = bytes(PID_BYTES)
         answer = self._ask(marshal.dumps((place, str(process._name), process._identity)))
         if not answer:
             self.end()
             self.reap()
-            return None
+            return int.from_bytes(self._told[:PID_BYTES], sys.byteorder) or None
         number = int(answer)
         if number < 0:
             raise OSError(-number, os.strerror(-number))
@@ -192,14 +197,20 @@ class _Popen(popen_fork.Popen):
 # ---- in the template
 
 
-def _serve(ours: socket.socket, parent: int, make: Callable[[int], Any], signals: Iterable[int]) -> NoReturn:
+def _serve(
+    ours: socket.socket,
+    parent: int,
+    clone: Callable[[], int],
+    make: Callable[[int], Any],
+    signals: Iterable[int],
+) -> NoReturn:
     try:
         poller = select.poll()
         poller.register(ours, select.POLLIN)
         poller.register(parent, select.POLLIN)
         while parent not in [fd for fd, _ in poller.poll()] and (question := ours.recv(LONGEST)):
             place, name, identity = marshal.loads(question)
-            number = _fork()
+            number = _fork(clone)
             if number == 0:
                 ours.close()
                 _become(partial(make, place), name, identity, parent, signals)
@@ -209,10 +220,10 @@ def _serve(ours: socket.socket, parent: int, make: Callable[[int], Any], signals
         os._exit(0)
 
 
-def _fork() -> int:
+def _fork(clone: Callable[[], int]) -> int:
     """Return 0 in the child; here its pid, or an error's number below 0."""
     try:
-        return _core.fork_sibling()
+        return clone()
     except OSError as error:
         return -(error.errno or 1)
 

@@ -21,13 +21,24 @@ process_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 
 PyDoc_STRVAR(
     fork_sibling_doc,
-    "fork_sibling()\n--\n\nfork(), but the new process is a child of this one's parent, which then calls adopt(). "
-    "This process must have no other thread.");
+    "fork_sibling(told)\n--\n\nfork(), but the new process is a child of this one's parent, which then calls adopt(). "
+    "The pid is also written to `told`, an array of one int, before the new process runs. This process must have no "
+    "other thread.");
 
 static PyObject *
-process_fork_sibling(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+process_fork_sibling(PyObject *Py_UNUSED(module), PyObject *arg)
 {
-    pid_t pid = fmp_runtime_fork_sibling();
+    Py_buffer told;
+    if (PyObject_GetBuffer(arg, &told, PyBUF_WRITABLE) < 0) {
+        return NULL;
+    }
+    if (told.len < (Py_ssize_t)sizeof(pid_t) || (uintptr_t)told.buf % sizeof(pid_t) != 0) {
+        PyBuffer_Release(&told);
+        PyErr_SetString(PyExc_ValueError, "no room for a pid");
+        return NULL;
+    }
+    pid_t pid = fmp_runtime_fork_sibling(told.buf);
+    PyBuffer_Release(&told);
     return pid < 0 ? fmp_py_raise((int)pid, NULL) : PyLong_FromPid(pid);
 }
 
@@ -137,7 +148,7 @@ process_follow(PyObject *Py_UNUSED(module), PyObject *arg)
 
 static PyMethodDef process_functions[] = {
     {"fork", process_fork, METH_NOARGS, fork_doc},
-    {"fork_sibling", process_fork_sibling, METH_NOARGS, fork_sibling_doc},
+    {"fork_sibling", process_fork_sibling, METH_O, fork_sibling_doc},
     {"adopt", process_adopt, METH_O, adopt_doc},
     {"reaped", process_reaped, METH_O, reaped_doc},
     {"reap", process_reap, METH_VARARGS, reap_doc},

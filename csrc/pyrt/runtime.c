@@ -400,16 +400,17 @@ fmp_runtime_fork_dormant(const struct fmp_dormant *children, int count, pid_t *p
 }
 
 pid_t
-fmp_runtime_fork_sibling(void)
+fmp_runtime_fork_sibling(pid_t *told)
 {
     PyOS_BeforeFork();
     before_fork();
-    pid_t pid = is_bare ? -EAGAIN : sys_fork_sibling();
+    pid_t pid = is_bare ? -EAGAIN : sys_fork_sibling(told);
     if (pid == 0) {
         after_fork_in_child();
         PyOS_AfterFork_Child();
         return 0;
     }
+    FMP_FAULT("runtime:sibling-forked"); /* nobody but the kernel has told the parent */
     after_fork_in_parent();
     PyOS_AfterFork_Parent();
     if (pid < 0) {

@@ -65,7 +65,7 @@ fmp_handle_at(const struct fmp_handle *h)
 pid_t fmp_runtime_fork(void);
 /* The same, but the new process is a child of this one's parent, and not audited: sys_fork_sibling says where. The pid,
  * 0, or -errno. */
-pid_t fmp_runtime_fork_sibling(void);
+pid_t fmp_runtime_fork_sibling(pid_t *told);
 /* A child that is forked before it is known whether it will be needed. `wakes` runs in it first, without Python: if it
  * says false, the child leaves the shared memory and ends, with exit code 0. */
 struct fmp_dormant {

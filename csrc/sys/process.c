@@ -99,22 +99,22 @@ place_of_tid(void)
 }
 
 static long
-clone_sibling(pid_t *tid)
+clone_sibling(pid_t *tid, pid_t *told)
 {
-    long flags = CLONE_PARENT | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD;
+    long flags = CLONE_PARENT | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD;
 #if defined __x86_64__
-    return syscall(SYS_clone, flags, NULL, NULL, tid, NULL);
+    return syscall(SYS_clone, flags, NULL, told, tid, NULL);
 #elif defined __aarch64__
-    return syscall(SYS_clone, flags, NULL, NULL, NULL, tid);
+    return syscall(SYS_clone, flags, NULL, told, NULL, tid);
 #else
-    (void)flags, (void)tid;
+    (void)flags, (void)tid, (void)told;
     errno = ENOSYS;
     return -1;
 #endif
 }
 
 pid_t
-sys_fork_sibling(void)
+sys_fork_sibling(pid_t *told)
 {
     void *robust = NULL; /* the list of robust mutexes: the kernel forgets it at fork, the C library does not */
     size_t bytes = 0;
@@ -123,7 +123,7 @@ sys_fork_sibling(void)
         return -ENOSYS;
     }
     (void)syscall(SYS_get_robust_list, 0, &robust, &bytes);
-    long pid = clone_sibling(tid);
+    long pid = clone_sibling(tid, told);
     if (pid == 0 && robust != NULL) {
         (void)syscall(SYS_set_robust_list, robust, bytes);
     }

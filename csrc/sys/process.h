@@ -20,9 +20,10 @@ int sys_process_start_time(pid_t pid, uint64_t *ticks);
  * parent has ended already. */
 int sys_die_with_parent(pid_t parent);
 /* fork(2) in which the new process is a child of this one's parent: 0 in the child, the pid, or -errno (-ENOSYS where
- * it cannot be had). Only in a process with a single thread, which C libraries other than glibc's need not know of: no
- * at-fork handlers run. */
-pid_t sys_fork_sibling(void);
+ * it cannot be had). The kernel writes the pid to `told` before the new process runs, and also if this one is killed
+ * meanwhile: in shared memory the parent finds it there. Only in a process with a single thread, which C libraries
+ * other than glibc's need not know of: no at-fork handlers run. */
+pid_t sys_fork_sibling(pid_t *told);
 /* CPUs this process may run on, at least 1. */
 int sys_usable_cpus(void);
 

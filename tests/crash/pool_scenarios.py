@@ -9,13 +9,14 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, ClassVar
 
 from case import Notes, Victim, finish, fork, helper
 
 import fastmp
+from fastmp import _template
 from fastmp.concurrent.futures import ProcessPoolExecutor
 
 TASKS = 12
@@ -231,6 +232,31 @@ def new_pool(victim: Victim) -> Iterator[Any]:
     victim.note_end(-signal.SIGKILL if killed else 0)
 
 
+def template_dies(victim: Victim) -> None:
+    """While it makes a worker for one that has ended: the worker is taken if there is one, and no other is left."""
+    clone = _template._fork
+
+    def die_in_it(*args: Any) -> int:
+        victim.enlist()
+        return clone(*args)
+
+    _template._fork = die_in_it  # the template is a copy of this process
+    try:
+        pool = fork.Pool(1)
+    finally:
+        _template._fork = clone
+    template = pool._template
+    worker = pool._pool[0]
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join()
+    check_pool_works(pool)
+    victim.note_end(-signal.SIGKILL if template.pid is None else 0)
+    pool.close()
+    pool.join()
+    with suppress(ChildProcessError):
+        raise AssertionError(f"a child that nobody knows: {os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)}")
+
+
 # ---- executors ----
 
 
@@ -369,4 +395,5 @@ SCENARIOS["Pool, dormant worker, one call"] = dormant_worker_dies_alone
 SCENARIOS["Pool, dormant worker that is not needed"] = unneeded_worker_dies
 for _name in [name for name in SCENARIOS if name.startswith("Pool, dormant")]:
     ONLY[_name] = ("dormant:",)
+SCENARIOS["Pool, its template"] = template_dies
 SCENARIOS["Process, while it forks"] = forker_dies
