@@ -83,8 +83,12 @@ class Departure:
     def __init__(self, popen: Any) -> None:
         self.popen = popen
         self.is_made = False
-        self.parent = _core.pidfd_open(os.getpid())
         self.identity = _core.reserve_child()
+        try:
+            self.parent = _core.pidfd_open(os.getpid())
+        except BaseException:
+            _core.child_failed(self.identity)
+            raise
 
     def __enter__(self) -> Departure:
         return self

@@ -455,9 +455,9 @@ def no_identity_left():
         _core.child_failed(identity)
 
 
-def test_no_identity_left(no_identity_left):
+def test_no_identity_left(ctx, no_identity_left):
     """The start fails; nothing runs without protection."""
-    process = fastmp.get_context("fork").Process(target=print)
+    process = ctx.Process(target=print)
     with pytest.raises(BlockingIOError, match="too many processes") as caught:
         process.start()
     assert caught.value.errno == errno.EAGAIN
