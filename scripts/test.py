@@ -120,7 +120,7 @@ def test_command(version: str, inside: Path, failed: bool) -> list[str | Path]:
     cache = WORK / version / "cache"
     if not failed:
         shutil.rmtree(cache, ignore_errors=True)
-    pytest = [inside, "-P", "-m", "pytest", "-q", "-c", ROOT / "pyproject.toml", "--rootdir", ROOT]
+    pytest = [inside, "-P", "-m", "pytest", "-q", "--durations=20", "-c", ROOT / "pyproject.toml", "--rootdir", ROOT]
     folders = [ROOT / "tests" / name for name in TEST_FOLDERS]
     return [*pytest, "-o", f"cache_dir={cache}", *(["--last-failed"] if failed else []), *folders]
 
