@@ -30,10 +30,14 @@ for name in os.listdir("/proc/self/fd"):
 """
 
 
+#: Shared memory without a file: a pool's template tells its parent a pid there. Only children have it.
+ANONYMOUS = "/dev/zero (deleted)"
+
+
 def mapped_shared() -> set[str]:
-    """What this process shares by mappings that it can write to."""
+    """What this process shares by mappings that it can write to, and that others could open."""
     lines = Path("/proc/self/maps").read_text().splitlines()
-    return {line.split(maxsplit=5)[5] for line in lines if re.match(r"\S+ .w.s ", line)}
+    return {line.split(maxsplit=5)[5] for line in lines if re.match(r"\S+ .w.s ", line)} - {ANONYMOUS}
 
 
 def descriptors() -> dict[int, str]:

@@ -15,15 +15,18 @@ class Alarm(Exception):
 
 @pytest.fixture
 def alarm_elsewhere():
-    """SIGUSR1, again and again, to a thread that does not wait. Its handler runs in the main thread when that wakes."""
+    """Calls a wait while SIGUSR1 comes to a thread that does not wait. Its handler runs in the main thread."""
+    begin, stop = threading.Event(), threading.Event()
 
     def handler(_number, _frame):
-        raise Alarm
+        if not stop.is_set():
+            stop.set()
+            raise Alarm
 
     before = signal.signal(signal.SIGUSR1, handler)
-    stop = threading.Event()
 
     def send():
+        begin.wait()
         time.sleep(0.1)
         while not stop.is_set():
             signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
@@ -31,8 +34,14 @@ def alarm_elsewhere():
 
     thread = threading.Thread(target=send)
     thread.start()
-    yield
+
+    def during(wait, *args):
+        begin.set()
+        wait(*args)
+
+    yield during
     stop.set()
+    begin.set()
     thread.join()
     signal.signal(signal.SIGUSR1, before)
 
@@ -56,12 +65,12 @@ WAITS = {
 @pytest.mark.parametrize("name", WAITS)
 def test_objects(name, alarm_elsewhere):
     with pytest.raises(Alarm):
-        WAITS[name]()
+        alarm_elsewhere(WAITS[name])
 
 
 def test_result_of_a_pool(alarm_elsewhere):
     with fastmp.Pool(1) as pool, pytest.raises(Alarm):
-        pool.apply(time.sleep, (50,))
+        alarm_elsewhere(pool.apply, time.sleep, (50,))
     pool.join()
 
 
@@ -69,4 +78,4 @@ def test_future(alarm_elsewhere):
     with fastmp.ProcessPoolExecutor(1) as executor:
         future = executor.submit(time.sleep, 1)
         with pytest.raises(Alarm):
-            future.result()
+            alarm_elsewhere(future.result)
