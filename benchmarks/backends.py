@@ -42,7 +42,7 @@ BACKENDS: dict[str, Library] = {
         ("benchmarks.peers.faster_fifo", "multiprocessing"),
         ("queue_*", "ndarray_64MB_queue", "size:*", "parties:*", "latency:queue"),
     ),
-    "billiard": Library("billiard", "billiard", ("billiard",), _NO_EXECUTOR),
+    "billiard": Library("billiard", "billiard", ("billiard",), (*_NO_EXECUTOR, "!atomic_add")),  # no Value("q")
     "multiprocess": Library("multiprocess", "multiprocess", ("multiprocess",), _NO_EXECUTOR),
     "loky": Library("loky", "loky", ("benchmarks.peers.loky", "multiprocessing"), _EXECUTOR),
     "joblib": Library("joblib", "joblib", ("benchmarks.peers.joblib", "multiprocessing"), _POOL),
