@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -90,12 +91,17 @@ def run_once(case: Case, settings: Settings) -> dict[str, Any]:
     code, output, errors = run_process([sys.executable, "-P", "-c", RUN_CASE, *arguments], settings.limit)
     if code != 0:
         why = f"no end within {settings.limit:g} s" if code is None else f"exit code {code}"
-        return {"failed": why, "stderr": errors[-LAST_WORDS:]}
+        return {"failed": why, "stderr": without_folders(errors)[-LAST_WORDS:]}
     outcome: dict[str, Any] = json.loads(output.splitlines()[-1])
     if "skipped" in outcome:
         return outcome
     values = [rounded(value) for value in case.row.values(size, outcome["rounds"])]
     return {"values": values, "distribution": [rounded(value) for value in outcome["distribution"]]}
+
+
+def without_folders(text: str) -> str:
+    """Return what a case said with the names of source files alone: results are kept, and travel."""
+    return re.sub(r'(File ")[^"]*/', r"\1", text)
 
 
 def middle(distributions: Sequence[Sequence[float]]) -> list[float]:

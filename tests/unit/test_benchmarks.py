@@ -86,6 +86,11 @@ def test_peer_is_measured_where_it_is_installed(name: str) -> None:
     assert version(name)
 
 
+def test_errors_that_are_kept_name_no_folder() -> None:
+    said = 'Traceback:\n  File "/a/folder/case.py", line 3, in main\n  File "<string>", line 1\nOSError: 5 / 2'
+    assert runner.without_folders(said) == said.replace("/a/folder/", "")
+
+
 def test_operations_that_are_timed_one_by_one_make_a_distribution() -> None:
     watch = Watch(60)
     rounds = iter(watch)
