@@ -39,8 +39,8 @@ sleep_step(struct fmp_pipe_end *end, uint64_t deadline_ns)
     if (may_sleep && fmp_bell_hush(&bell, fmp_ring_may_pop, ring)) {
         return 0;
     }
-    uint64_t now = sys_now_ns(), period_end = now + slice_ns;
-    uint64_t slice_end = !may_sleep ? 0 : period_end < deadline_ns ? period_end : deadline_ns;
+    uint64_t now = sys_now_ns();
+    uint64_t slice_end = may_sleep ? sys_slice_end_ns(now, deadline_ns, slice_ns) : 0;
     struct pollfd p = {.fd = bell.fd, .events = may_sleep ? POLLIN : 0};
     int n = sys_poll_until(&p, 1, slice_end);
     if (may_sleep) {

@@ -298,7 +298,7 @@ static int
 sleep_once(struct fmp_crew *crew, struct fmp_job *job, uint64_t deadline_ns, uint64_t pokes)
 {
     struct look look = {.crew = crew, .job = job, .pokes = pokes};
-    uint64_t slice_end = sys_slice_end_ns(deadline_ns, LOOK_NS);
+    uint64_t slice_end = sys_slice_end_ns(sys_now_ns(), deadline_ns, LOOK_NS);
     crew->waiters++;
     int rc = fmp_py_await(&crew->results.ring.shm->items, something_happened, &look, slice_end, &crew->spin);
     crew->waiters--;

@@ -298,7 +298,7 @@ fmp_condition_sleep(struct fmp_condition_waiter *w, uint64_t deadline_ns)
         return 0;
     }
     uint64_t now = sys_now_ns();
-    uint64_t slice_end = now + FMP_RECHECK_NS < deadline_ns ? now + FMP_RECHECK_NS : deadline_ns;
+    uint64_t slice_end = sys_slice_end_ns(now, deadline_ns, FMP_RECHECK_NS);
     int rc = fmp_ec_os.wait(low_half(record_of(w)), seen, slice_end);
     FMP_FAULT("condition:woken");
     fmp_spin_slept(&w->spin, rc == -ETIMEDOUT ? FMP_NEVER : sys_now_ns() - now);

@@ -136,7 +136,7 @@ fmp_ec_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t d
     if (now >= deadline_ns) {
         return -ETIMEDOUT;
     }
-    uint64_t slice_end = now + period_ns < deadline_ns ? now + period_ns : deadline_ns;
+    uint64_t slice_end = sys_slice_end_ns(now, deadline_ns, period_ns);
     /* E2: registered before the last look at the condition. Pairs with E1 in fmp_ec_notify. */
     uint64_t registered = fmp_fetch_add_seq_cst(&ec->word, 1);
     fmp_fence_seq_cst(); /* E2: the look itself may be of any order */

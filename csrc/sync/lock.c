@@ -100,8 +100,8 @@ next_slice(struct fmp_lock_waiter *w)
 static int
 sleep_once(struct fmp_lock_waiter *w, uint32_t seen, uint64_t deadline_ns)
 {
-    uint64_t now = sys_now_ns(), slice_end = now + next_slice(w);
-    slice_end = slice_end < deadline_ns ? slice_end : deadline_ns;
+    uint64_t now = sys_now_ns();
+    uint64_t slice_end = sys_slice_end_ns(now, deadline_ns, next_slice(w));
     int rc = fmp_ec_os.wait(&w->shm->word, seen, slice_end);
     FMP_FAULT("lock:woken");
     fmp_spin_slept(&w->spin, rc == -ETIMEDOUT ? FMP_NEVER : sys_now_ns() - now);

@@ -15,11 +15,11 @@ sys_now_ns(void)
     return (uint64_t)now.tv_sec * FMP_NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
-/* The earlier of two deadlines: `deadline_ns`, and `slice_ns` from now. */
+/* The earlier of two deadlines: `deadline_ns`, and `slice_ns` after `now_ns`. */
 FMP_INLINE uint64_t
-sys_slice_end_ns(uint64_t deadline_ns, uint64_t slice_ns)
+sys_slice_end_ns(uint64_t now_ns, uint64_t deadline_ns, uint64_t slice_ns)
 {
-    uint64_t end = sys_now_ns() + slice_ns;
+    uint64_t end = now_ns + slice_ns;
     return end < deadline_ns ? end : deadline_ns;
 }
 
