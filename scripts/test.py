@@ -8,6 +8,7 @@ anything failed.
 
     python scripts/test.py [3.12 ...] [--failed]
 
+Tests of what is not the package (marked `once`) run on the first Python alone.
 `--failed` repeats only what failed in the run before: the C unit programs, and the failed tests of each Python.
 """
 
@@ -30,7 +31,7 @@ from environments import ROOT, VERSIONS, environment, find_python, install_proje
 sys.path.insert(0, str(ROOT / "tests"))
 from support.leftovers import command_line, pids_with_environment, shared_files
 
-RUN_SECONDS = 2200
+RUN_SECONDS = 2900
 SUMMARY_SECONDS = 30  # for pytest to tell what has failed so far
 GRACE_SECONDS = 10
 TEST_FOLDERS = ("unit", "notebook")
@@ -115,14 +116,14 @@ def has_passed(name: str) -> bool:
     return (WORK / f"{name.replace(' ', '-')}.passed").exists()
 
 
-def test_command(version: str, inside: Path, failed: bool) -> list[str | Path]:
+def test_command(version: str, inside: Path, first: bool, failed: bool) -> list[str | Path]:
     """How to run pytest on one Python."""
     cache = WORK / version / "cache"
     if not failed:
         shutil.rmtree(cache, ignore_errors=True)
     pytest = [inside, "-P", "-m", "pytest", "-q", "--durations=20", "-c", ROOT / "pyproject.toml", "--rootdir", ROOT]
-    folders = [ROOT / "tests" / name for name in TEST_FOLDERS]
-    return [*pytest, "-o", f"cache_dir={cache}", *(["--last-failed"] if failed else []), *folders]
+    options = [*(["--last-failed"] if failed else []), *([] if first else ["-m", "not once"])]
+    return [*pytest, "-o", f"cache_dir={cache}", *options, *(ROOT / "tests" / name for name in TEST_FOLDERS)]
 
 
 def install(version: str) -> Path | Outcome | None:
@@ -143,16 +144,17 @@ def install(version: str) -> Path | Outcome | None:
 def test_pythons(versions: list[str], failed: bool) -> list[Outcome]:
     """Install on each, one after the other, then test all."""
     installed = {version: install(version) for version in versions}
+    ready = {version: inside for version, inside in installed.items() if isinstance(inside, Path)}
     apart = subprocess.run([OWN_SHM, "true"], check=False).returncode == 0
 
-    def test(version: str, inside: Path) -> Outcome:
+    def test(version: str, inside: Path, first: bool) -> Outcome:
         elsewhere = WORK / version  # a folder outside the sources: the installed package is what is tested
         elsewhere.mkdir(exist_ok=True)
-        command = test_command(version, inside, failed)
+        command = test_command(version, inside, first, failed)
         return run_part(f"Python {version}", [OWN_SHM, *command] if apart else command, elsewhere)
 
     with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1 if apart else 1) as threads:
-        runs = [threads.submit(test, *each) for each in installed.items() if isinstance(each[1], Path)]
+        runs = [threads.submit(test, *each, number == 0) for number, each in enumerate(ready.items())]
     return [run.result() for run in runs] + [each for each in installed.values() if isinstance(each, Outcome)]
 
 

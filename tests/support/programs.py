@@ -26,6 +26,7 @@ def python(
     executable: str | Path = sys.executable,
     stdin: str = "",
     folder: Path | None = None,
+    seconds: float = SECONDS,
 ) -> subprocess.CompletedProcess[str]:
     """Run Python beside the fastmp under test, or in `folder`; FASTMP_INSTALL only if `env` says so."""
     environment = {name: value for name, value in os.environ.items() if name != "FASTMP_INSTALL"} | dict(env or {})
@@ -36,7 +37,7 @@ def python(
         text=True,
         cwd=folder or home(),
         env=environment,
-        timeout=SECONDS,
+        timeout=seconds,
         check=False,
         input=stdin,
     )

@@ -28,6 +28,7 @@ from benchmarks.backends import (  # noqa: E402
 from benchmarks.measure import PERCENTILES, ROWS, TIME, Row, Watch, WrongResultError  # noqa: E402
 from benchmarks.progress import Progress  # noqa: E402
 
+pytestmark = pytest.mark.once
 SMALL = {
     "queue_idle_cpu": 1,
     "queue_bytes_64k": 20,

@@ -12,6 +12,8 @@ import pytest
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 LOST, PASSED = "multiprocessing/fork/TestA.test_lost", "multiprocessing/fork/TestA.test_passed"
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def conformance():

@@ -6,6 +6,8 @@ Who reads it raises; he does not crash, and is not held up.
 import ctypes
 import os
 import re
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,14 +27,13 @@ def mapping() -> tuple[int, int]:
     raise LookupError("no region")
 
 
-def used_words() -> list[int]:
-    """The addresses of all words of the region that have a page, without the header and the participants."""
+def used() -> Iterator[tuple[int, bytes]]:
+    """The parts of the region that have pages, without the header and the participants: address, what is there."""
     start, end = mapping()
     heap = 1 << 20
     (fd,) = [
         n for n in os.listdir("/proc/self/fd") if os.path.realpath(f"/proc/self/fd/{n}").startswith("/memfd:fastmp")
     ]
-    words: list[int] = []
     at = heap
     while at < end - start:
         try:
@@ -40,9 +41,17 @@ def used_words() -> list[int]:
             hole = os.lseek(int(fd), at, os.SEEK_HOLE)
         except OSError:
             break
-        words += range(start + at, start + hole, 8)
+        yield start + at, ctypes.string_at(start + at, hole - at)
         at = hole
-    return words
+
+
+def places_of(wanted: bytes) -> Iterator[int]:
+    """The addresses where these bytes lie."""
+    for start, data in used():
+        at = data.find(wanted)
+        while at >= 0:
+            yield start + at
+            at = data.find(wanted, at + 1)
 
 
 def word(address: int) -> ctypes.c_uint64:
@@ -52,9 +61,9 @@ def word(address: int) -> ctypes.c_uint64:
 def cell_of(value: int) -> int:
     """The address of the state word of the cell that holds this int, sent as INT64: tag, then eight bytes."""
     wanted = _core.encode(value)
-    for address in used_words()[::16]:  # cells are 128 bytes
-        if ctypes.string_at(address + 24, len(wanted)) == wanted:
-            return address
+    for place in places_of(wanted):
+        if place % 128 == 24:  # cells are 128 bytes
+            return place - 24
     raise LookupError("no such message")
 
 
@@ -111,8 +120,9 @@ def result_of(value: object) -> int:
     """The address of the cell with this result of a pool, which nobody has taken yet."""
     wanted = _core.encode(value)
     while True:
-        for address in used_words()[::8]:
-            if ctypes.string_at(address + 24 + 32, len(wanted)) == wanted and word(address).value >> 24 & 3 == 2:
+        for place in places_of(wanted):
+            address = place - 24 - 32
+            if address % 64 == 0 and word(address).value >> 24 & 3 == 2:
                 return address
 
 
@@ -154,7 +164,7 @@ def test_damaged_dict():
     d = fastmp.shared_dict()
     for i in range(40):
         d[i] = "x" * i
-    arena = next(address for address in used_words()[::8] if is_arena(address))
+    arena = next(place - 28 for place in places_of(struct.pack("II", 40, 40)) if is_arena(place - 28))
     word(arena + 24).value = 2**63  # the room, and how many live
     for use in (
         lambda: d[1],
@@ -173,6 +183,4 @@ def test_damaged_dict():
 
 def is_arena(address: int) -> bool:
     """{position, log_end, log_used, room: 32 | live: 32, used: 32}: of the dict with 40 entries."""
-    live, used = (ctypes.c_uint32.from_address(address + at).value for at in (28, 32))
-    room = ctypes.c_uint32.from_address(address + 24).value
-    return live == used == 40 and room in (64, 128)
+    return address % 64 == 0 and ctypes.c_uint32.from_address(address + 24).value in (64, 128)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).resolve().parent.parent
-pytestmark = pytest.mark.time_limit(120)
+pytestmark = [pytest.mark.once, pytest.mark.time_limit(120)]
 
 BAD_PYTHON = """
 import multiprocessing, signal, threading, time

@@ -9,6 +9,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.manycore import CELLS, Line, Machine, main, simulate
 
+pytestmark = pytest.mark.once
 MACHINE = Machine()
 LONG = 50_000.0  # nanoseconds
 

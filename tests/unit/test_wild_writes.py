@@ -9,7 +9,7 @@ from support.programs import ROOT, home
 WILD = """
 import os, random, signal, sys
 sys.path[:0] = {path!r}
-from unit.test_damage import used_words, word
+from unit.test_damage import used, word
 import fastmp
 
 r = random.Random({seed})
@@ -37,7 +37,7 @@ signal.alarm({seconds})  # for each of the two: ends it if it is held up in C
 if reader == 0:
     signal.alarm({seconds})
     work()
-words = used_words()
+words = [at for start, data in used() for at in range(start, start + len(data), 8)]
 for i in range(400):
     use(i)
     a = word(r.choice(words))

@@ -1,5 +1,6 @@
 """Arguments of wrong types and values: each place of each public constructor and method, one after the other."""
 
+import faulthandler
 import os
 import select
 import signal
@@ -166,14 +167,14 @@ def variants_of(name, args, values):
 def try_all(subjects, values, run):
     for name, (make, method, args) in subjects.items():
         for label, changed, options in variants_of(name, args, values):
-            run(lambda: attempt(label, getattr(make(), method), *changed, **options))  # noqa: B023 - called at once
+            run(label, lambda: attempt(label, getattr(make(), method), *changed, **options))  # noqa: B023 - called at once
 
 
-def call(function):
+def call(_label, function):
     function()
 
 
-def call_apart(function):
+def call_apart(label, function):
     """In a process of its own, which is killed with all that it has started: a broken pool may never end."""
     pid = os.fork()
     if pid == 0:
@@ -183,13 +184,16 @@ def call_apart(function):
         finally:
             os.killpg(0, signal.SIGKILL)
     if not select.select([descriptor := os.pidfd_open(pid)], [], [], SECONDS)[0]:
-        say("hangs, and cannot be interrupted")
+        say(label, "->", "hangs")  # and cannot be interrupted
+        os.kill(pid, signal.SIGABRT)  # it tells where
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         os.killpg(pid, signal.SIGKILL)
     os.close(descriptor)
     os.waitpid(pid, 0)
 
 
 def main():
+    faulthandler.enable()
     threading.excepthook = lambda args: None  # callbacks that cannot be called
     try_all(SUBJECTS, WRONG, call)
     part("pool")
