@@ -12,254 +12,10 @@
 
 #include <structmember.h> /* needs Python.h */
 
-#include "py/dict_key.h"
+#include "py/dict_entry.h"
 #include "py/types.h"
 #include "pyrt/travel.h"
 #include "pyrt/wait.h"
-#include "wire/wire.h"
-
-struct shared_dict {
-    PyObject_HEAD
-    struct fmp_handle handle;
-    PyObject *weakrefs;
-    uint64_t asked_ns; /* see struct fmp_lock_waiter */
-    struct fmp_spin spin;
-};
-
-static struct shared_dict *
-as_dict(PyObject *op)
-{
-    return (struct shared_dict *)op;
-}
-
-/* ---- the lock ---- */
-
-static int
-step(void *ctx, uint64_t deadline_ns)
-{
-    return fmp_lock_acquire(ctx, deadline_ns);
-}
-
-static int
-enter_slow(struct shared_dict *self, struct fmp_dict *d)
-{
-    struct fmp_lock_waiter w = {
-        .shm = &d->shm->lock, .region = d->region, .spin = self->spin, .asked_ns = self->asked_ns};
-    int code = fmp_lock_spin(&w) ? 0 : fmp_py_wait(step, &w, FMP_NEVER);
-    self->spin = w.spin;
-    self->asked_ns = w.asked_ns;
-    if (code == FMP_OWNER_DIED) {
-        fmp_dict_recover(d);
-        fmp_space_bury(self->handle.space, w.dead);
-        return 0;
-    }
-    if (code != 0 && code != -ECANCELED) {
-        fmp_py_raise(code, NULL);
-    }
-    return code == 0 ? 0 : -1;
-}
-
-static int
-enter(struct shared_dict *self, struct fmp_dict *d)
-{
-    struct fmp_space *space = self->handle.space;
-    uint32_t me = fmp_space_me(space);
-    if (FMP_UNLIKELY(me == 0) && (me = fmp_space_use(space)) == 0) {
-        return -1;
-    }
-    *d = (struct fmp_dict){
-        .heap = space->heap, .region = &space->region, .root = self->handle.off, .shm = fmp_handle_at(&self->handle)};
-    return FMP_LIKELY(fmp_lock_try(&d->shm->lock, me)) ? 0 : enter_slow(self, d);
-}
-
-/* 0; -1 with OSError if damage was met: what was found is not to be used then. */
-static int
-leave(struct fmp_dict *d)
-{
-    (void)fmp_lock_release(&d->shm->lock);
-    if (FMP_UNLIKELY(fmp_dict_is_damaged(d))) {
-        fmp_py_raise(-EBADMSG, "a damaged shared dict: clear() makes it usable, and empty");
-        return -1;
-    }
-    return 0;
-}
-
-/* ---- bytes out of the table ---- */
-
-/* A copy of an entry, made under the lock. */
-struct copied {
-    unsigned char *key, *extra, *value; /* one memory, which begins at `key` */
-    size_t key_bytes, extra_bytes, value_bytes;
-    unsigned char scratch[512];
-};
-
-static int
-copy_record(struct copied *c, const struct fmp_dict_record *r)
-{
-    size_t bytes = r->key_bytes + r->extra_bytes + r->value_bytes;
-    c->key = bytes <= sizeof c->scratch ? c->scratch : PyMem_RawMalloc(bytes);
-    if (c->key == NULL) {
-        return -ENOMEM;
-    }
-    memcpy(c->key, r->data, bytes);
-    c->key_bytes = r->key_bytes;
-    c->extra_bytes = r->extra_bytes;
-    c->value_bytes = r->value_bytes;
-    c->extra = c->key + c->key_bytes;
-    c->value = c->extra + c->extra_bytes;
-    return 0;
-}
-
-static void
-drop_copy(struct copied *c)
-{
-    if (c->key != c->scratch) {
-        PyMem_RawFree(c->key);
-    }
-}
-
-static PyObject *
-key_of(const struct copied *c)
-{
-    return c->extra_bytes != 0 ? fmp_wire_decode(c->extra, c->extra_bytes, NULL) : fmp_key_decode(c->key, c->key_bytes);
-}
-
-static PyObject *
-value_of(const struct copied *c)
-{
-    return fmp_wire_decode(c->value, c->value_bytes, NULL);
-}
-
-/* The same, where the key's bytes are known. */
-static int
-fetch_bytes(PyObject *op, const struct fmp_key_bytes *k, bool remove, struct copied *c)
-{
-    struct fmp_dict d;
-    if (enter(as_dict(op), &d) < 0) {
-        return -1;
-    }
-    struct fmp_dict_key wanted = fmp_dict_key_of(k->data, (uint32_t)k->bytes);
-    const struct fmp_dict_record *r = fmp_dict_find(&d, &wanted);
-    int rc = r != NULL ? copy_record(c, r) : 0;
-    if (r != NULL && rc == 0 && remove) {
-        (void)fmp_dict_remove(&d, &wanted);
-    }
-    if (leave(&d) < 0) {
-        if (r != NULL && rc == 0) {
-            drop_copy(c);
-        }
-        return -1;
-    }
-    if (rc < 0) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    return r != NULL;
-}
-
-/* What was found: 1 and a copy, 0, or -1 with an exception set. With `remove` it is gone then. */
-static int
-fetch(PyObject *op, PyObject *key, bool remove, struct copied *c)
-{
-    struct fmp_key_bytes k;
-    c->key = NULL;
-    int rc = fmp_key_encode(&k, key) < 0 ? -1 : fetch_bytes(op, &k, remove, c);
-    fmp_key_release(&k);
-    return rc;
-}
-
-/* ---- entries into the table ---- */
-
-struct entry {
-    struct fmp_key_bytes key;
-    struct fmp_wire_writer *extra, *value; /* extra: the key itself, NULL if its bytes tell it */
-};
-
-/* What it refers to would end with the writer: an entry is bytes, and holds nothing. */
-static int
-encode(struct fmp_wire_writer **w, PyObject *obj)
-{
-    *w = fmp_wire_writer_new();
-    if (*w == NULL || fmp_wire_encode(*w, obj) < 0) {
-        return -1;
-    }
-    if (fmp_wire_has_references(*w)) {
-        PyErr_SetString(PyExc_TypeError, "a shared dict holds copies, and so no locks, queues, connections, shared "
-                                         "values or views on shared arrays (array.copy() is none)");
-        return -1;
-    }
-    return 0;
-}
-
-static int
-entry_encode(struct entry *e, PyObject *key, PyObject *value)
-{
-    e->extra = e->value = NULL;
-    if (fmp_key_encode(&e->key, key) < 0 || encode(&e->value, value) < 0) {
-        return -1;
-    }
-    return e->key.exact ? 0 : encode(&e->extra, key);
-}
-
-static void
-entry_release(struct entry *e)
-{
-    if (e->extra != NULL) {
-        fmp_wire_writer_free(e->extra);
-    }
-    if (e->value != NULL) {
-        fmp_wire_writer_free(e->value);
-    }
-    fmp_key_release(&e->key);
-}
-
-/* As in a dict, the first key of several equal ones stays: a new value takes its bytes over. */
-static int
-put(struct fmp_dict *d, const struct entry *e)
-{
-    struct fmp_dict_key key = fmp_dict_key_of(e->key.data, (uint32_t)e->key.bytes);
-    const struct fmp_dict_record *old = fmp_dict_find(d, &key);
-    struct fmp_dict_record *record;
-    size_t extra_bytes = old != NULL ? old->extra_bytes : e->extra != NULL ? fmp_wire_size(e->extra) : 0;
-    size_t value_bytes = fmp_wire_size(e->value);
-    if (extra_bytes > UINT32_MAX) {
-        return -E2BIG;
-    }
-    int rc = fmp_dict_reserve(d, &key, (uint32_t)extra_bytes, value_bytes, &record);
-    if (rc != 0) {
-        return rc;
-    }
-    unsigned char *extra = record->data + record->key_bytes;
-    old = old != NULL ? fmp_dict_find(d, &key) : NULL; /* the arena may be another one by now */
-    if (old != NULL) {
-        memcpy(extra, fmp_dict_extra(old), extra_bytes);
-    } else if (extra_bytes != 0) {
-        fmp_wire_copy(e->extra, extra);
-    }
-    fmp_wire_copy(e->value, extra + extra_bytes);
-    fmp_dict_commit(d, record);
-    return 0;
-}
-
-static int
-set_item(PyObject *op, PyObject *key, PyObject *value)
-{
-    struct entry e;
-    struct fmp_dict d;
-    int rc = entry_encode(&e, key, value);
-    if (rc == 0 && (rc = enter(as_dict(op), &d)) == 0) {
-        int code = put(&d, &e);
-        rc = leave(&d);
-        if (rc == 0 && code != 0) {
-            fmp_py_raise(code, NULL);
-            rc = -1;
-        }
-    }
-    entry_release(&e);
-    return rc;
-}
-
-/* ---- the methods ---- */
 
 static PyObject *
 dict_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -267,11 +23,12 @@ dict_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     (void)args, (void)kwargs;
     PyObject *self = type->tp_alloc(type, 0);
     /* of the kind RING: what it names in transit goes with it */
-    if (self != NULL && fmp_handle_new(&as_dict(self)->handle, sizeof(struct fmp_dict_shm), FMP_BLOCK_RING) < 0) {
+    if (self != NULL &&
+        fmp_handle_new(&fmp_shared_dict_of(self)->handle, sizeof(struct fmp_dict_shm), FMP_BLOCK_RING) < 0) {
         Py_CLEAR(self);
     }
     if (self != NULL) {
-        fmp_dict_init(fmp_handle_at(&as_dict(self)->handle));
+        fmp_dict_init(fmp_handle_at(&fmp_shared_dict_of(self)->handle));
     }
     return self;
 }
@@ -280,10 +37,10 @@ static void
 dict_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
-    if (as_dict(self)->weakrefs != NULL) {
+    if (fmp_shared_dict_of(self)->weakrefs != NULL) {
         PyObject_ClearWeakRefs(self);
     }
-    fmp_handle_release(&as_dict(self)->handle);
+    fmp_handle_release(&fmp_shared_dict_of(self)->handle);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -292,16 +49,16 @@ dict_dealloc(PyObject *self)
 static PyObject *
 dict_subscript(PyObject *op, PyObject *key)
 {
-    struct copied c;
-    int rc = fetch(op, key, false, &c);
+    struct fmp_copied c;
+    int rc = fmp_shared_dict_fetch(op, key, false, &c);
     if (rc <= 0) {
         if (rc == 0) {
             PyErr_SetObject(PyExc_KeyError, key);
         }
         return NULL;
     }
-    PyObject *value = value_of(&c);
-    drop_copy(&c);
+    PyObject *value = fmp_copied_value(&c);
+    fmp_copied_release(&c);
     return value;
 }
 
@@ -309,12 +66,12 @@ static int
 dict_ass_subscript(PyObject *op, PyObject *key, PyObject *value)
 {
     if (value != NULL) {
-        return set_item(op, key, value);
+        return fmp_shared_dict_set(op, key, value);
     }
-    struct copied c;
-    int rc = fetch(op, key, true, &c);
+    struct fmp_copied c;
+    int rc = fmp_shared_dict_fetch(op, key, true, &c);
     if (rc > 0) {
-        drop_copy(&c);
+        fmp_copied_release(&c);
     } else if (rc == 0) {
         PyErr_SetObject(PyExc_KeyError, key);
     }
@@ -325,11 +82,11 @@ static Py_ssize_t
 dict_length(PyObject *op)
 {
     struct fmp_dict d;
-    if (enter(as_dict(op), &d) < 0) {
+    if (fmp_shared_dict_enter(fmp_shared_dict_of(op), &d) < 0) {
         return -1;
     }
     Py_ssize_t n = fmp_dict_length(&d);
-    return leave(&d) < 0 ? -1 : n;
+    return fmp_shared_dict_leave(&d) < 0 ? -1 : n;
 }
 
 static int
@@ -338,10 +95,10 @@ dict_contains(PyObject *op, PyObject *key)
     struct fmp_key_bytes k;
     struct fmp_dict d;
     int rc = fmp_key_encode(&k, key);
-    if (rc == 0 && (rc = enter(as_dict(op), &d)) == 0) {
+    if (rc == 0 && (rc = fmp_shared_dict_enter(fmp_shared_dict_of(op), &d)) == 0) {
         struct fmp_dict_key wanted = fmp_dict_key_of(k.data, (uint32_t)k.bytes);
         bool found = fmp_dict_find(&d, &wanted) != NULL;
-        rc = leave(&d) < 0 ? -1 : found;
+        rc = fmp_shared_dict_leave(&d) < 0 ? -1 : found;
     }
     fmp_key_release(&k);
     return rc;
@@ -362,25 +119,25 @@ key_and_default(const char *name, PyObject *const *args, Py_ssize_t nargs, PyObj
 static PyObject *
 dict_get(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    struct copied c;
+    struct fmp_copied c;
     PyObject *fallback;
     int rc = key_and_default("get", args, nargs, &fallback);
-    rc = rc == 0 ? fetch(op, args[0], false, &c) : rc;
+    rc = rc == 0 ? fmp_shared_dict_fetch(op, args[0], false, &c) : rc;
     if (rc <= 0) {
         return rc < 0 ? NULL : Py_NewRef(fallback != NULL ? fallback : Py_None);
     }
-    PyObject *value = value_of(&c);
-    drop_copy(&c);
+    PyObject *value = fmp_copied_value(&c);
+    fmp_copied_release(&c);
     return value;
 }
 
 static PyObject *
 dict_pop(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    struct copied c;
+    struct fmp_copied c;
     PyObject *fallback;
     int rc = key_and_default("pop", args, nargs, &fallback);
-    rc = rc == 0 ? fetch(op, args[0], true, &c) : rc;
+    rc = rc == 0 ? fmp_shared_dict_fetch(op, args[0], true, &c) : rc;
     if (rc < 0) {
         return NULL;
     }
@@ -390,8 +147,8 @@ dict_pop(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (rc == 0) {
         return Py_XNewRef(fallback);
     }
-    PyObject *value = value_of(&c);
-    drop_copy(&c);
+    PyObject *value = fmp_copied_value(&c);
+    fmp_copied_release(&c);
     return value;
 }
 
@@ -400,19 +157,19 @@ dict_popitem(PyObject *op, PyObject *unused)
 {
     (void)unused;
     struct fmp_dict d;
-    struct copied c;
-    if (enter(as_dict(op), &d) < 0) {
+    struct fmp_copied c;
+    if (fmp_shared_dict_enter(fmp_shared_dict_of(op), &d) < 0) {
         return NULL;
     }
     const struct fmp_dict_record *r = fmp_dict_last(&d);
-    int rc = r != NULL ? copy_record(&c, r) : -ENOENT;
+    int rc = r != NULL ? fmp_copied_make(&c, r) : -ENOENT;
     if (rc == 0) {
         struct fmp_dict_key key = {.data = c.key, .bytes = (uint32_t)c.key_bytes, .hash = r->hash};
         (void)fmp_dict_remove(&d, &key);
     }
-    if (leave(&d) < 0) {
+    if (fmp_shared_dict_leave(&d) < 0) {
         if (rc == 0) {
-            drop_copy(&c);
+            fmp_copied_release(&c);
         }
         return NULL;
     }
@@ -420,8 +177,8 @@ dict_popitem(PyObject *op, PyObject *unused)
         return rc == -ENOENT ? (PyErr_SetString(PyExc_KeyError, "popitem(): the dict is empty"), NULL)
                              : PyErr_NoMemory();
     }
-    PyObject *key = key_of(&c), *value = key != NULL ? value_of(&c) : NULL;
-    drop_copy(&c);
+    PyObject *key = fmp_copied_key(&c), *value = key != NULL ? fmp_copied_value(&c) : NULL;
+    fmp_copied_release(&c);
     PyObject *pair = value != NULL ? PyTuple_Pack(2, key, value) : NULL;
     Py_XDECREF(key);
     Py_XDECREF(value);
@@ -432,35 +189,35 @@ dict_popitem(PyObject *op, PyObject *unused)
 static PyObject *
 dict_setdefault(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    struct entry e;
+    struct fmp_entry e;
     struct fmp_dict d;
-    struct copied c;
+    struct fmp_copied c;
     PyObject *value;
     if (key_and_default("setdefault", args, nargs, &value) < 0) {
         return NULL;
     }
     value = value != NULL ? value : Py_None;
-    int rc = entry_encode(&e, args[0], value), code = 0;
+    int rc = fmp_entry_encode(&e, args[0], value), code = 0;
     bool found = false;
-    if (rc == 0 && (rc = enter(as_dict(op), &d)) == 0) {
+    if (rc == 0 && (rc = fmp_shared_dict_enter(fmp_shared_dict_of(op), &d)) == 0) {
         struct fmp_dict_key key = fmp_dict_key_of(e.key.data, (uint32_t)e.key.bytes);
         const struct fmp_dict_record *r = fmp_dict_find(&d, &key);
         found = r != NULL;
-        code = found ? copy_record(&c, r) : put(&d, &e);
-        rc = leave(&d);
+        code = found ? fmp_copied_make(&c, r) : fmp_entry_put(&d, &e);
+        rc = fmp_shared_dict_leave(&d);
         if (rc < 0 && found && code == 0) {
-            drop_copy(&c);
+            fmp_copied_release(&c);
         }
     }
-    entry_release(&e);
+    fmp_entry_release(&e);
     if (rc < 0 || code != 0) {
         return rc < 0 ? NULL : fmp_py_raise(code, NULL);
     }
     if (!found) {
         return Py_NewRef(value);
     }
-    PyObject *there = value_of(&c);
-    drop_copy(&c);
+    PyObject *there = fmp_copied_value(&c);
+    fmp_copied_release(&c);
     return there;
 }
 
@@ -469,11 +226,11 @@ dict_clear(PyObject *op, PyObject *unused)
 {
     (void)unused;
     struct fmp_dict d;
-    if (enter(as_dict(op), &d) < 0) {
+    if (fmp_shared_dict_enter(fmp_shared_dict_of(op), &d) < 0) {
         return NULL;
     }
     int rc = fmp_dict_clear(&d);
-    if (leave(&d) < 0) {
+    if (fmp_shared_dict_leave(&d) < 0) {
         return NULL;
     }
     return rc == 0 ? Py_NewRef(Py_None) : fmp_py_raise(rc, NULL);
@@ -486,7 +243,7 @@ static unsigned char *
 copy_all(PyObject *op, uint32_t *count)
 {
     struct fmp_dict d;
-    if (enter(as_dict(op), &d) < 0) {
+    if (fmp_shared_dict_enter(fmp_shared_dict_of(op), &d) < 0) {
         return NULL;
     }
     const struct fmp_dict_record *r;
@@ -498,7 +255,7 @@ copy_all(PyObject *op, uint32_t *count)
         memcpy(to, r, n);
         to += n;
     }
-    if (leave(&d) < 0) {
+    if (fmp_shared_dict_leave(&d) < 0) {
         PyMem_RawFree(all);
         return NULL;
     }
@@ -508,12 +265,12 @@ copy_all(PyObject *op, uint32_t *count)
 enum part { KEYS, VALUES, ITEMS };
 
 static PyObject *
-part_of(const struct copied *c, enum part part)
+part_of(const struct fmp_copied *c, enum part part)
 {
     if (part != ITEMS) {
-        return part == KEYS ? key_of(c) : value_of(c);
+        return part == KEYS ? fmp_copied_key(c) : fmp_copied_value(c);
     }
-    PyObject *key = key_of(c), *value = key != NULL ? value_of(c) : NULL;
+    PyObject *key = fmp_copied_key(c), *value = key != NULL ? fmp_copied_value(c) : NULL;
     PyObject *pair = value != NULL ? PyTuple_Pack(2, key, value) : NULL;
     Py_XDECREF(key);
     Py_XDECREF(value);
@@ -529,10 +286,10 @@ list_of(PyObject *op, enum part part)
     for (uint32_t i = 0; list != NULL && i < count; i++) {
         struct fmp_dict_record head;
         memcpy(&head, at, sizeof head);
-        struct copied c = {.key = at + sizeof head,
-                           .key_bytes = head.key_bytes,
-                           .extra_bytes = head.extra_bytes,
-                           .value_bytes = head.value_bytes};
+        struct fmp_copied c = {.key = at + sizeof head,
+                               .key_bytes = head.key_bytes,
+                               .extra_bytes = head.extra_bytes,
+                               .value_bytes = head.value_bytes};
         c.extra = c.key + c.key_bytes;
         c.value = c.extra + c.extra_bytes;
         at = c.value + c.value_bytes;
@@ -582,7 +339,7 @@ static PyObject *
 dict_travel(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    return fmp_travel_pack(&as_dict(self)->handle);
+    return fmp_travel_pack(&fmp_shared_dict_of(self)->handle);
 }
 
 static PyObject *
@@ -590,7 +347,7 @@ dict_arrive(PyObject *type, PyObject *record)
 {
     PyTypeObject *cls = (PyTypeObject *)type;
     PyObject *self = cls->tp_alloc(cls, 0);
-    struct fmp_handle *handle = self != NULL ? &as_dict(self)->handle : NULL;
+    struct fmp_handle *handle = self != NULL ? &fmp_shared_dict_of(self)->handle : NULL;
     if (self != NULL && fmp_travel_unpack(handle, record, FMP_BLOCK_RING, sizeof(struct fmp_dict_shm)) < 0) {
         Py_CLEAR(self);
     }
@@ -623,7 +380,7 @@ static PyMethodDef dict_methods[] = {
 };
 
 static PyMemberDef dict_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct shared_dict, weakrefs), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct fmp_shared_dict, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -644,7 +401,7 @@ static PyType_Slot dict_slots[] = {
 
 static PyType_Spec dict_spec = {
     .name = "fastmp._core.SharedDict",
-    .basicsize = sizeof(struct shared_dict),
+    .basicsize = sizeof(struct fmp_shared_dict),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_MAPPING,
     .slots = dict_slots,
 };

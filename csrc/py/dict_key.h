@@ -1,6 +1,6 @@
 /*
  * Keys of a shared dict: Python objects to bytes that are equal exactly where the objects are, and back. Called by:
- * py/dict.c.
+ * py/dict.c, py/dict_entry.c.
  *
  * None, bool, int, float, str, bytes, and tuples of them, exactly these types. 1, 1.0 and True are one key, as in a
  * dict; then the bytes are those of the int, and the object itself must be kept beside them (`exact` is false).
