@@ -21,6 +21,7 @@ from multiprocessing import util as _util
 from types import BuiltinFunctionType
 
 from . import _core, popen_fork
+from ._child import plain_child
 from .process import BaseProcess, ForkProcess, Process
 
 TYPE_CHECKING = False
@@ -102,7 +103,9 @@ def _fork_all(crew: _core.Crew, processes: Sequence[Any], template: Template) ->
     children: list[Any] = [(crew, parent_pid, place == 0) for place in range(len(processes))]
     try:
         with suppress(OSError), template.begin() as parent:
-            run = partial(_run, processes, template, parent)
+            # What each that begins would make itself, and copy pages for, is made once here.
+            plain = [plain_child(process, parent) for process in processes]
+            run = partial(_run, processes, plain, template, parent)
             try:
                 _core.fork_dormant([*children, (template.theirs.fileno(), parent)], run, pids)
             finally:  # signals have waited, and are handled as soon as it returns
@@ -114,12 +117,12 @@ def _fork_all(crew: _core.Crew, processes: Sequence[Any], template: Template) ->
     return pids
 
 
-def _run(processes: Sequence[Any], template: Template, parent: int, place: int) -> NoReturn:
+def _run(processes: Sequence[Any], plain: Sequence[Any], template: Template, parent: int, place: int) -> NoReturn:
     """In a child that is needed."""
     if place == len(processes):
         template.serve(parent)
     template.forget()
-    popen_fork.run_child(processes[place], parent)
+    popen_fork.run_child(processes[place], parent, plain[place])
 
 
 class _Popen(popen_fork.Popen):

@@ -29,7 +29,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import util as _util
 
-from . import _core, popen_fork
+from . import _child, _core, popen_fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def _become(make: Callable[[], Any], name: str, identity: list[int], parent: int
         process._name, process._identity = name, tuple(identity)
         process._parent_pid = os.getppid()
         signal.pthread_sigmask(signal.SIG_SETMASK, signals)
-        popen_fork.run_child(process, parent)
+        popen_fork.run_child(process, parent, _child.plain_child(process, parent))
     except Exception:
         sys.excepthook(*sys.exc_info())
     finally:

@@ -148,9 +148,8 @@ def _readable_descriptor() -> int:
     return reader
 
 
-def run_child(process_obj: Any, parent_sentinel: int) -> NoReturn:
-    """As `_run_child`, in a child that was not made by a Popen."""
-    plain = _child.plain_child(process_obj, parent_sentinel)
+def run_child(process_obj: Any, parent_sentinel: int, plain: tuple[Any, Any, Any] | None) -> NoReturn:
+    """As `_run_child`, in a child that was not made by a Popen; `plain` is what `_child.plain_child` has returned."""
     if plain is not None:
         _core.run_child(*plain)
     _run_child(process_obj, parent_sentinel)
