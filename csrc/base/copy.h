@@ -1,5 +1,5 @@
-/* Copies of few bytes without a call: most messages, and most texts in them, have at most 32. Called by: wire/, conn/.
- */
+/* Copies of few bytes without a call: most messages, and most texts in them, have at most 32; and of very many, past
+ * the caches. Called by: wire/, conn/. */
 #ifndef FMP_BASE_COPY_H
 #define FMP_BASE_COPY_H
 
@@ -20,6 +20,12 @@
 struct fmp_copy_pair {
     uint64_t low, high;
 };
+
+/* A copy of at least so many bytes would push everything else out of the caches, and most of itself. */
+#define FMP_COPY_PAST_MIN (UINT64_C(1) << 24)
+/* memcpy into memory that another process reads next: much of it goes past the caches, so that it is not read from
+ * memory only to be written. What it has written comes before the caller's next release. */
+void fmp_copy_large(void *to, const void *from, size_t bytes);
 
 /* memcpy. */
 FMP_INLINE void

@@ -123,7 +123,7 @@ fmp_message_prepare_bytes(struct fmp_space *space, struct fmp_message *m, uint32
             return -1;
         }
     }
-    memcpy(m->block != 0 ? fmp_at(&space->region, m->block) : m->data, data, n);
+    fmp_copy_large(m->block != 0 ? fmp_at(&space->region, m->block) : m->data, data, n);
     return 0;
 }
 

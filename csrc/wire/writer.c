@@ -225,7 +225,7 @@ fmp_wire_copy(const struct fmp_wire_writer *w, void *dst)
             memset(to, 0, s->pad);
             to += s->pad;
         }
-        memcpy(to, s->view.buf, (size_t)s->view.len);
+        fmp_copy_large(to, s->view.buf, (size_t)s->view.len);
         to += s->view.len;
     }
     fmp_copy(to, w->start + done, fmp_writer_own(w) - done);
