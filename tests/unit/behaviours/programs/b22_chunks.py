@@ -23,20 +23,20 @@ def pid_of_worker(_):
     return os.getpid()
 
 
-def chunk_starts(items, processes, **options):
-    array = ctx.Array("b", max(items, 1), lock=False)
-    with ctx.Pool(processes, share, (array,)) as pool:
-        with suppress(ValueError):
-            pool.map(fail_first, range(items), **options)
-        pool.close()
-        pool.join()
+def chunk_starts(pool, array, items, **options):
+    array[:] = [0] * len(array)
+    with suppress(ValueError):
+        pool.map(fail_first, range(items), **options)
     return [index for index, value in enumerate(array) if value]
 
 
 def main():
-    for items, processes in ((1, 2), (7, 2), (8, 2), (9, 2), (16, 2), (17, 2), (100, 2), (100, 3), (1000, 2)):
-        say(items, "items,", processes, "workers:", chunk_starts(items, processes))
-    say("chunksize=30:", chunk_starts(100, 2, chunksize=30))
+    array = ctx.Array("b", 1000, lock=False)
+    for processes, numbers in ((2, (1, 7, 8, 9, 16, 17, 100, 1000)), (3, (100,))):
+        with ctx.Pool(processes, share, (array,)) as pool:
+            for items in numbers:
+                say(items, "items,", processes, "workers:", chunk_starts(pool, array, items))
+            say("chunksize=30:", chunk_starts(pool, array, 100, chunksize=30))
     with ctx.Pool(1, maxtasksperchild=2) as pool:
         pids = [pool.apply(pid_of_worker, (0,)) for _ in range(6)]
         say("two tasks each:", [pids.index(pid) for pid in pids])

@@ -1,5 +1,9 @@
-"""Objects that were closed, terminated, shut down or have ended: every public method of each of them."""
+"""Objects that were closed, terminated, shut down or have ended: every public method of each of them.
 
+What no method changes any more is made once.
+"""
+
+import functools
 import os
 import time
 
@@ -82,12 +86,14 @@ def closed_pool():
     return pool
 
 
+@functools.cache
 def finished_pool():
     pool = closed_pool()
     pool.join()
     return pool
 
 
+@functools.cache
 def terminated_pool():
     pool = ctx.Pool(1)
     pool.terminate()
@@ -120,6 +126,7 @@ def ended_process():
     return process
 
 
+@functools.cache
 def closed_process():
     process = ended_process()
     process.close()
@@ -132,21 +139,25 @@ def closed_listener():
     return listener
 
 
+@functools.cache
 def done_future():
     with executor(1) as pool:
         return pool.submit(abs, 1)
 
 
+@functools.cache
 def failed_future():
     with executor(1) as pool:
         return pool.submit(abs, "text")
 
 
+@functools.cache
 def result_of_terminated_pool():
     with ctx.Pool(1) as pool:
         return pool.apply_async(time.sleep, (SECONDS,))
 
 
+@functools.cache
 def result_of_finished_pool():
     with ctx.Pool(1) as pool:
         result = pool.apply_async(abs, (1,))
@@ -155,6 +166,7 @@ def result_of_finished_pool():
     return result
 
 
+@functools.cache
 def stream_of_terminated_pool():
     with ctx.Pool(1) as pool:
         return pool.imap(time.sleep, [SECONDS])
