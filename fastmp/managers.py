@@ -2,7 +2,8 @@
 
 A proxy connects to its server as in the standard library, by a socket with authentication. It then asks for a pipe of
 fastmp's, and each thread's calls go over that; a server that has none to offer (the standard library's, or one of
-another family of processes) is spoken to by the socket.
+another family of processes) is spoken to by the socket. What a call over a pipe consists of is done in C on both sides
+(`csrc/py/connection_call.c`); the standard library's code does what is left, and all if it is overridden.
 
 The managers here start their server by fastmp's contexts and know fastmp's Pool; and, on every Python, what 3.14 has
 added: `SyncManager.set`, `locked` of lock proxies, `clear` and `copy` of list proxies, and the operators of dictionary
@@ -12,6 +13,7 @@ proxies.
 from __future__ import annotations
 
 import threading
+import traceback
 from multiprocessing import managers as _managers
 from multiprocessing import util
 from multiprocessing.managers import *  # noqa: F403
@@ -65,7 +67,26 @@ class Server(_standard.Server):  # type: ignore[misc]
                 connection.recv()
             connection.close()
             threading.current_thread().name = name
+            if type(self).serve_client is _standard.Server.serve_client:
+                served: Any = mine
+                served.__class__, served.server = _ServedPipe, self
             self.serve_client(mine)
+
+
+class _ServedPipe(Connection):
+    """The server's end: answers in C what needs nothing of the server but to call a method and to send what it returns.
+
+    The standard library's loop receives the requests that are left: proxies to be made, names that no method has.
+    """
+
+    server: Server
+
+    def recv(self) -> Any:
+        return self._serve(self.server.id_to_obj, self.server.stop_event.is_set)
+
+    def _cannot_answer(self, error: Exception) -> None:
+        """What the method has returned or raised could not be sent."""
+        self.send(("#UNSERIALIZABLE", "".join(traceback.format_exception(error))))
 
 
 class BaseManager(_standard.BaseManager):  # type: ignore[misc,no-redef]
@@ -94,8 +115,36 @@ class BaseManager(_standard.BaseManager):  # type: ignore[misc,no-redef]
 _no_pipes: set[str] = set()  # addresses of servers that have none
 
 
+class _Answered:
+    """A proxy whose call has been answered: for what the standard library's `_callmethod` does then."""
+
+    def __init__(self, proxy: Any, answer: Any) -> None:
+        self._proxy = proxy
+        self._answer = answer
+        self._tls = self.connection = self
+
+    def send(self, request: Any) -> None:
+        """It has been sent."""
+
+    def recv(self) -> Any:
+        return self._answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._proxy, name)
+
+
 class BaseProxy(_standard.BaseProxy):  # type: ignore[misc,no-redef]
     """A reference to an object in a manager's server."""
+
+    _callmethod = _core.proxy_callmethod  # in C; and then one of the next two
+
+    def _call_standard(self, methodname: str, args: Any, kwds: Any) -> Any:
+        """Call a method with no pipe of ours at hand, though perhaps with one from now on."""
+        return super()._callmethod(methodname, args, kwds)
+
+    def _answered(self, answer: Any) -> Any:
+        """Return the proxy, or raise the error, that the server has answered with."""
+        return _standard.BaseProxy._callmethod(_Answered(self, answer), "")
 
     def _connect(self) -> None:
         address = self._token.address

@@ -24,6 +24,12 @@ is_ours(struct fmp_connection *c)
     return FMP_LIKELY(c->end.pipe != NULL);
 }
 
+bool
+fmp_connection_is_ours(PyObject *obj)
+{
+    return PyObject_TypeCheck(obj, pipe_end_type) && is_ours(of(obj));
+}
+
 PyObject *
 fmp_connection_standard(PyObject *self, const char *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -84,6 +90,18 @@ send_encoded(struct fmp_connection *c, struct fmp_wire_writer *w)
     return rc;
 }
 
+static int
+send_object(struct fmp_connection *c, PyObject *obj)
+{
+    struct fmp_wire_writer *w = fmp_wire_writer_new();
+    if (w == NULL) {
+        return -1;
+    }
+    int rc = fmp_wire_encode(w, obj) == 0 ? send_encoded(c, w) : FMP_PY_ERROR;
+    fmp_wire_writer_free(w);
+    return rc == FMP_PY_READY ? 0 : -1;
+}
+
 PyDoc_STRVAR(send_doc, "send($self, /, obj)\n--\n\nSends an object, waiting while the pipe is full.");
 static PyObject *
 connection_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -100,16 +118,19 @@ connection_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObjec
     if (!fmp_pipe_end_decide(&c->end)) {
         return fmp_connection_standard(self, "send", args, nargs, kwnames);
     }
-    struct fmp_wire_writer *w = fmp_wire_writer_new();
-    if (w == NULL) {
-        return NULL;
+    return send_object(c, a[0]) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+int
+fmp_connection_send_object(PyObject *self, PyObject *obj)
+{
+    struct fmp_connection *c = of(self);
+    if (FMP_LIKELY(is_ours(c) && c->writable && fmp_pipe_end_decide(&c->end))) {
+        return send_object(c, obj);
     }
-    int rc = fmp_wire_encode(w, a[0]) == 0 ? send_encoded(c, w) : FMP_PY_ERROR;
-    fmp_wire_writer_free(w);
-    if (rc != FMP_PY_READY) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    PyObject *none = connection_send(self, &obj, 1, NULL);
+    Py_XDECREF(none);
+    return none != NULL ? 0 : -1;
 }
 
 /* ---- recv and poll ---- */
@@ -168,6 +189,12 @@ connection_recv(PyObject *self, PyObject *unused)
     default:
         return NULL;
     }
+}
+
+PyObject *
+fmp_connection_recv_object(PyObject *self)
+{
+    return connection_recv(self, NULL);
 }
 
 PyDoc_STRVAR(poll_doc,
@@ -421,6 +448,7 @@ static PyMethodDef connection_methods[] = {
     {"_travel", connection_travel, METH_NOARGS, travel_doc},
     {"_arrive", connection_arrive, METH_VARARGS | METH_CLASS, arrive_doc},
     {"_take_over", connection_take_over, METH_O, take_over_doc},
+    {"_serve", (PyCFunction)(void (*)(void))fmp_connection_serve, METH_FASTCALL, fmp_connection_serve_doc},
     {"_pair", connection_pair, METH_O | METH_CLASS, pair_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -1,4 +1,5 @@
-/* The Python object behind Connection. Called by: connection.c, connection_bytes.c. */
+/* The Python object behind Connection. Called by: connection.c, connection_bytes.c,
+ * connection_call.c. */
 #ifndef FMP_PY_CONNECTION_H
 #define FMP_PY_CONNECTION_H
 
@@ -31,6 +32,16 @@ struct fmp_pipe *fmp_connection_hold(struct fmp_connection *c);
 int fmp_connection_take(struct fmp_connection *c, struct fmp_message *m);
 /* Decodes an object message, or loads a bytes message's pickle; lets go of it. */
 PyObject *fmp_connection_load(struct fmp_connection *c, struct fmp_message *m);
+
+/* Is it an end of a pipe of ours? */
+bool fmp_connection_is_ours(PyObject *obj);
+/* The methods send, 0 or -1 with an exception set, and recv of such an end, whatever its class has in their place. */
+int fmp_connection_send_object(PyObject *self, PyObject *obj);
+PyObject *fmp_connection_recv_object(PyObject *self);
+
+/* A manager's server (connection_call.c). */
+PyObject *fmp_connection_serve(PyObject *pipe, PyObject *const *args, Py_ssize_t nargs);
+extern const char fmp_connection_serve_doc[];
 
 /* The bytes methods (connection_bytes.c). */
 PyObject *fmp_connection_send_bytes(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);

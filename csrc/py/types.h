@@ -16,6 +16,7 @@
     X(block)            \
     X(codec)            \
     X(connection)       \
+    X(connection_call)  \
     X(job)              \
     X(future)           \
     X(crew)             \

@@ -57,6 +57,41 @@ class Served(managers.SyncManager):
 Served.register("shared", get_shared)
 
 
+class Referent:
+    """What its methods return or raise is not plain."""
+
+    def unpicklable(self):
+        return threading.Lock()
+
+    def unpicklable_error(self):
+        raise ValueError(threading.Lock())
+
+    def named(self, *args, **kwds):
+        return args, kwds
+
+    def exit(self):
+        raise SystemExit(3)
+
+    def hidden(self):
+        raise AssertionError("it is not exposed")
+
+
+class OwnLoop(managers.Server):
+    """A server with a loop of its own, which sees each request."""
+
+    def serve_client(self, conn):
+        ident, name, args, kwds = conn.recv()
+        conn.send(("#RETURN", (ident in self.id_to_obj, name, args, kwds)))
+        conn.recv()
+
+
+class Looping(managers.SyncManager):
+    _Server = OwnLoop
+
+
+Served.register("Referent", Referent, exposed=("unpicklable", "unpicklable_error", "named", "exit"))
+
+
 def by_pipe(proxy):
     """Whether this thread's calls of a proxy, of which there has been one, go over a pipe."""
     return isinstance(proxy._tls.connection, fastmp.connection.Connection) and proxy._tls.connection._is_ring()
@@ -130,6 +165,59 @@ def test_errors_come_as_they_were(manager):
         manager.dict(a=1).setdefault("a", threading.Lock())
     with pytest.raises(AttributeError, match="nothing"):
         manager.Namespace().nothing  # noqa: B018
+
+
+def test_answers_that_are_not_plain():
+    with Served() as manager:
+        referent = manager.Referent()
+        assert referent.named(1, [2], three={"four": 5}) == ((1, [2]), {"three": {"four": 5}})
+        assert by_pipe(referent)
+        for name in ("unpicklable", "unpicklable_error"):
+            with pytest.raises(standard.RemoteError, match="cannot pickle"):
+                getattr(referent, name)()
+        with pytest.raises(standard.RemoteError, match=r"'hidden' of <class '.*Referent'> object is not in exposed"):
+            referent._callmethod("hidden")
+        assert sorted(iter(manager.dict(a=1, b=2))) == ["a", "b"]  # through a proxy that the server makes
+        assert referent._callmethod("named", kwds={"k": 1}) == ((), {"k": 1})
+        with pytest.raises(EOFError):
+            referent.exit()
+
+
+def test_a_server_with_a_loop_of_its_own_sees_the_requests():
+    with Looping() as manager:
+        shared = manager.dict()
+        assert shared._callmethod("anything", (1, 2), {"k": 3}) == (True, "anything", (1, 2), {"k": 3})
+        assert by_pipe(shared)
+
+
+def test_a_proxy_with_a_callmethod_of_its_own():
+    class Logging(managers.DictProxy):
+        def _callmethod(self, methodname, args=(), kwds={}):  # noqa: B006
+            names.append(methodname)
+            return super()._callmethod(methodname, args, kwds)
+
+    names = []
+    with fastmp.Manager() as manager:
+        shared = manager.dict()
+        logging = Logging(shared._token, shared._serializer, manager, authkey=manager._authkey)
+        logging["a"] = 1
+        assert logging["a"] == 1
+        assert names == ["__setitem__", "__getitem__"]
+
+
+def test_a_stopped_server_answers_no_more():
+    server = fastmp.managers.Server({}, None, b"key", "pickle")
+    server.stop_event = threading.Event()
+    server.id_to_obj["event"] = server.stop_event, {"set", "is_set"}, None
+    mine, theirs = fastmp.Pipe()
+    mine.__class__, mine.server = managers._ServedPipe, server
+    with mine, theirs, server.listener:
+        for method in ("is_set", "set", "is_set"):
+            theirs.send(("event", method, (), {}))
+        with pytest.raises(SystemExit):
+            server.serve_client(mine)
+        assert [theirs.recv(), theirs.recv()] == [("#RETURN", False), ("#RETURN", None)]
+        assert not theirs.poll()
 
 
 def test_values_of_every_size(manager):
