@@ -87,6 +87,8 @@ def start_all(
                 del process._Popen
             popens.append(process._popen)
             started(place, process)
+        if template.is_late and len(pids) == len(processes):
+            template.left_to(processes[-1], crew.wake)
     except BaseException:
         for pid in waiting:
             popen_fork.undo(pid)
@@ -97,7 +99,7 @@ def start_all(
 
 
 def _fork_all(crew: _core.Crew, processes: Sequence[Any], template: Template) -> list[int]:
-    """Return the pids of the processes, and that of the template after them if there is one."""
+    """Return the pids of the processes, and that of the template after them if there is one already."""
     pids: list[int] = []
     parent_pid = os.getpid()
     children: list[Any] = [(crew, parent_pid, place == 0) for place in range(len(processes))]
@@ -106,13 +108,16 @@ def _fork_all(crew: _core.Crew, processes: Sequence[Any], template: Template) ->
             # What each that begins would make itself, and copy pages for, is made once here.
             plain = [plain_child(process, parent) for process in processes]
             run = partial(_run, processes, plain, template, parent)
+            told = (template.told(),) if template.is_late else ()
             try:
-                _core.fork_dormant([*children, (template.theirs.fileno(), parent)], run, pids)
+                _core.fork_dormant([*children, (template.theirs.fileno(), parent, *told)], run, pids)
             finally:  # signals have waited, and are handled as soon as it returns
-                template.pid = pids[len(processes)] if len(pids) > len(processes) else None
+                if len(pids) > len(processes):
+                    template.made(pids[len(processes)])
     except BaseException:
         for pid in pids[: len(processes)]:
             popen_fork.undo(pid)
+        template.undo()
         raise
     return pids
 

@@ -9,6 +9,9 @@ sends them signals and ends with them as with any other child.
              <------- pid, or errno -------
              --------- nothing -----------> (it ends)
 
+In a pool whose workers sleep before they begin, it is the last of those that forks the template, when it begins: a pool
+that ends before has none, and needs none (`left_to`).
+
 Called by: `fastmp/pool.py`, `fastmp/concurrent/futures/process.py`. Invariants:
 
 - Without a template, or with one that is gone or does not answer, the parent forks as it always did: but if the
@@ -43,7 +46,11 @@ util: Any = _util  # its inner functions have no declared types
 #: Seconds to wait for a template's answer.
 PATIENCE = 5.0
 LONGEST = 4096
-PID_BYTES = 4
+# Of the memory that is shared with it: the pid of the process that it has forked last, and its own if it is `left_to`
+# another process to fork it; and whether it has been given up.
+CHILD = slice(0, 4)
+OWN = slice(4, 8)
+OVER = 8
 
 
 def is_forked(process: Any) -> bool:
@@ -57,16 +64,68 @@ class Template:
     Who makes it has it forked: by `fork_now`, or together with other children, in the middle of `begin`'s block.
 
     :param make: called with a place in the template's copy of everything: a process object that is not started
+    :param is_late: the last of the children that are forked with it forks it, when that one begins
     :raises OSError: if there can be no more descriptors
     """
 
-    def __init__(self, make: Callable[[int], Any]) -> None:
+    def __init__(self, make: Callable[[int], Any], is_late: bool = False) -> None:
+        self.is_late = is_late
         self._owner = os.getpid()
         self._make = make
         self._signals = signal.pthread_sigmask(signal.SIG_BLOCK, [])
         self._socket, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.pid: int | None = None
+        self._pid: int | None = None
         self._told = mmap.mmap(-1, mmap.PAGESIZE)  # shared
+        self._pidfd = -1
+        self._is_over = False
+        self._maker: tuple[Any, Callable[[], None]] | None = None  # who is to fork it, and how to wake that one
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, None if there is none: not yet, or not any more."""
+        if self._pid is None and self.is_late and self._owner == os.getpid():
+            self._meet()
+        return self._pid
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether it is there, or somebody is to fork it."""
+        return not self._is_over and (self._maker is not None or self.pid is not None)
+
+    def told(self) -> memoryview:
+        """Return where its pid is written when it is late."""
+        return memoryview(self._told)[OWN]
+
+    def made(self, pid: int) -> None:
+        """Between the fork and the end of `begin`'s block: it is this process."""
+        self._pid = pid
+
+    def left_to(self, maker: Any, wake: Callable[[], None]) -> None:
+        """It is forked when the process `maker` begins, for which `wake` is called if it is needed before."""
+        self._maker = maker, wake
+
+    def undo(self) -> None:
+        """End one that was late: who was to fork it has been ended."""
+        if self.pid is not None:
+            self.end()
+            self.reap()
+        self._socket.close()
+
+    def _meet(self) -> None:
+        """Learn whether a late one has been forked by now."""
+        pid = int.from_bytes(self._told[OWN], sys.byteorder)
+        if pid == 0:
+            return
+        self._told[OWN] = bytes(4)
+        self._maker = None
+        _core.adopt(pid)
+        try:
+            self._pidfd = _core.pidfd_open(pid)
+            self._pid = pid
+        except ProcessLookupError:  # it was killed, and somebody who waits for all children has reaped it
+            _core.reaped(pid)
+        except OSError:
+            popen_fork.undo(pid)
 
     def fork_now(self) -> Template:
         """Fork it.
@@ -77,8 +136,8 @@ class Template:
         with self.begin() as parent:
             signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
             try:
-                self.pid = _core.fork()
-                if self.pid == 0:
+                self._pid = _core.fork()
+                if self._pid == 0:
                     self.serve(parent)
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, self._signals)
@@ -86,15 +145,15 @@ class Template:
 
     @contextmanager
     def begin(self) -> Iterator[int]:
-        """While the template is forked: `pid` is set in it, or there is none. The value is a pidfd of this process."""
+        """While it is forked: `made` is called in it, or there is none yet. The value is a pidfd of this process."""
         parent = -1
         try:
             parent = _core.pidfd_open(self._owner)
             yield parent
-            if self.pid is not None:
-                self._pidfd = _core.pidfd_open(self.pid)
+            if self._pid is not None:
+                self._pidfd = _core.pidfd_open(self._pid)
         except BaseException:
-            pid, self.pid = self.pid, None
+            pid, self._pid = self._pid, None
             if pid is not None:
                 popen_fork.undo(pid)
             raise
@@ -103,12 +162,15 @@ class Template:
             if parent >= 0:
                 os.close(parent)
             self.theirs.close()
-            if self.pid is None:
+            if self._pid is None and not self.is_late:
                 self._socket.close()
 
     def serve(self, parent: int) -> NoReturn:
         """In the template, in which all signals are blocked: make workers until the end."""
         self._socket.close()
+        if self._told[OVER]:
+            _core.leave()
+            os._exit(0)
         _serve(self.theirs, parent, partial(_core.fork_sibling, self._told), self._make, self._signals)
 
     def forget(self) -> None:
@@ -129,14 +191,16 @@ class Template:
 
         :raises OSError: if there can be no more processes
         """
-        if self.pid is None or self._owner != os.getpid():
+        if self._owner != os.getpid() or not self.is_expected:
             return None
-        self._told[:PID_BYTES] = bytes(PID_BYTES)
+        self._told[CHILD] = bytes(4)
         answer = self._ask(marshal.dumps((place, str(process._name), process._identity)))
         if not answer:
+            self._is_over = True
+            self._told[OVER] = 1  # before `reap` looks whether it is there: one that is made later meets the question
             self.end()
             self.reap()
-            return int.from_bytes(self._told[:PID_BYTES], sys.byteorder) or None
+            return int.from_bytes(self._told[CHILD], sys.byteorder) or None
         number = int(answer)
         if number < 0:
             raise OSError(-number, os.strerror(-number))
@@ -145,26 +209,37 @@ class Template:
     def _ask(self, question: bytes) -> bytes:
         """Return the answer, nothing if there is none. That the template is dead is no end of file: others hold it."""
         try:
-            self._socket.send(question)
-            poller = select.poll()
-            poller.register(self._socket, select.POLLIN)
-            poller.register(self._pidfd, select.POLLIN)
-            ready = [fd for fd, _ in poller.poll(PATIENCE * 1000)]
-            return self._socket.recv(LONGEST) if self._socket.fileno() in ready else b""
-        except OSError:
+            self._socket.send(question, socket.MSG_NOSIGNAL)
+            is_there = False
+            if self.pid is None and self._maker is not None:
+                maker, wake = self._maker
+                wake()
+                is_there = self._has_answer(maker.sentinel)
+            is_there = is_there or (self.pid is not None and self._has_answer(self._pidfd))
+            return self._socket.recv(LONGEST) if is_there else b""
+        except (OSError, ValueError):  # the latter: somebody has closed the worker's process object
             return b""
+
+    def _has_answer(self, sentinel: int) -> bool:
+        """Wait for an answer or the end of a process."""
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN)
+        poller.register(sentinel, select.POLLIN)
+        return self._socket.fileno() in [fd for fd, _ in poller.poll(PATIENCE * 1000)]
 
     def end(self) -> None:
         """Tell the template to end; `reap` waits for it."""
-        if self.pid is not None and self._owner == os.getpid():
+        if self._owner == os.getpid():
             with suppress(OSError):
-                self._socket.send(b"")
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     def reap(self) -> None:
         """Wait for the end of a template that was told so; it is killed if that takes long."""
-        pid, self.pid = self.pid, None
-        if pid is None or self._owner != os.getpid():
+        if self._owner != os.getpid():
+            return
+        pid, self._pid = self.pid, None
+        self._socket.close()
+        if pid is None:
             return
         if not popen_fork.readable(self._pidfd, PATIENCE):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -172,7 +247,6 @@ class Template:
             os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
         _core.reaped(pid)
         os.close(self._pidfd)
-        self._socket.close()
 
 
 class _Popen(popen_fork.Popen):

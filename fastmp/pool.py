@@ -462,7 +462,8 @@ class Pool:
             return False
         make = functools.partial(self._make_worker, parent=parent_to_follow())
         try:
-            template = Template(make)
+            # One that will be needed for certain is there from the beginning.
+            template = Template(make, self._processes > 1 and self._maxtasksperchild is None)
         except OSError:
             return False  # no more descriptors: who needs none may still go on
         try:
@@ -472,7 +473,8 @@ class Pool:
             raise
         self._template = template
         start_all(self._crew, processes, template, self._add_worker)
-        if template.pid is None:
+        if not template.is_expected:
+            template.reap()
             self._template = None
         self._repopulate_pool()  # there may be fewer than wanted: it says why
         return True

@@ -377,6 +377,20 @@ crew_send_exit(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(wake_doc, "wake()\n--\n\nAll workers that have not begun are to begin.");
+static PyObject *
+crew_wake(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    if (check_parent(crew_of(self)) < 0) {
+        return NULL;
+    }
+    while (crew_of(self)->asleep != 0) {
+        fmp_crew_wake_dormant_slow(crew_of(self));
+    }
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(close_doc, "close()\n--\n\nNo task will come any more: workers that have not begun need not.");
 static PyObject *
 crew_close(PyObject *self, PyObject *unused)
@@ -538,6 +552,7 @@ static PyMethodDef crew_methods[] = {
     {"job_list", crew_job_list, METH_NOARGS, job_list_doc},
     {"send_exit", crew_send_exit, METH_NOARGS, send_exit_doc},
     {"close", crew_close, METH_NOARGS, close_doc},
+    {"wake", crew_wake, METH_NOARGS, wake_doc},
     {"report", crew_report, METH_VARARGS, report_doc},
     {"has_begun", crew_has_begun, METH_VARARGS, has_begun_doc},
     {"work", crew_work, METH_VARARGS, work_doc},

@@ -29,18 +29,44 @@ template_wakes(void *ctx)
     return fds[1].revents == 0 && recv(me->socket, &byte, 1, MSG_PEEK) > 0;
 }
 
+/* In a worker that was to fork it: the parent, which may wait for an answer, gets none. */
+static void
+template_fails(void *ctx)
+{
+    const struct child *me = ctx;
+    (void)shutdown(me->socket, SHUT_RDWR);
+}
+
+static int
+parse_template(PyObject *what, struct child *child, struct fmp_dormant *dormant)
+{
+    Py_buffer told = {0};
+    *dormant = (struct fmp_dormant){
+        .wakes = template_wakes, .fails = template_fails, .ctx = child, .blocks_signals = true};
+    if (!PyArg_ParseTuple(what, "ii|w*", &child->socket, &child->parent, &told)) {
+        return -1;
+    }
+    dormant->told = told.buf; /* it is kept by who kept it before */
+    bool ok = told.buf == NULL ||
+              (told.len >= (Py_ssize_t)sizeof(pid_t) && (uintptr_t)told.buf % sizeof(pid_t) == 0);
+    PyBuffer_Release(&told);
+    if (!ok) {
+        PyErr_SetString(PyExc_ValueError, "no room for a pid");
+    }
+    return ok ? 0 : -1;
+}
+
 static int
 parse_child(PyObject *what, struct child *child, struct fmp_dormant *dormant)
 {
     PyObject *crew;
     if (!PyTuple_Check(what)) {
         PyErr_SetString(PyExc_TypeError,
-                        "a child is (crew, pid of the parent, at once) or (socket, pidfd of the parent)");
+                        "a child is (crew, pid of the parent, at once) or (socket, pidfd of the parent[, told])");
         return -1;
     }
-    if (PyTuple_GET_SIZE(what) == 2 && PyLong_Check(PyTuple_GET_ITEM(what, 0))) {
-        *dormant = (struct fmp_dormant){.wakes = template_wakes, .ctx = child, .blocks_signals = true};
-        return PyArg_ParseTuple(what, "ii", &child->socket, &child->parent) ? 0 : -1;
+    if (PyTuple_GET_SIZE(what) >= 2 && PyLong_Check(PyTuple_GET_ITEM(what, 0))) {
+        return parse_template(what, child, dormant);
     }
     *dormant = (struct fmp_dormant){.wakes = fmp_worker_wakes, .ctx = &child->worker};
     int at_once;
@@ -124,6 +150,10 @@ fork_all(PyObject *whats, PyObject *run, struct child *children, struct fmp_dorm
             fmp_crew_expect_dormant(&children[i].worker);
         }
     }
+    if (count > 1 && dormant[count - 1].told != NULL) {
+        count--;
+        dormant[count - 1].heir = &dormant[count];
+    }
     int made = fmp_runtime_fork_dormant(dormant, count, pids, &me);
     if (me >= 0) {
         run_child(run, me);
@@ -135,7 +165,9 @@ PyDoc_STRVAR(
     fork_dormant_doc,
     "fork_dormant(children, run, pids)\n--\n\n"
     "Forks a worker for each (crew, pid of this process, at once) and a template for each (socket, pidfd of this\n"
-    "process). They sleep, without Python, until they are needed, or not if they are to begin at once; one that\n"
+    "process); not for (socket, pidfd, told) at the end: the child before it forks that one as its sibling when it\n"
+    "wakes, and its pid is written to `told`, an array of one int in shared memory.\n"
+    "They sleep, without Python, until they are needed, or not if they are to begin at once; one that\n"
     "begins calls run with its place in the list, and ends. The pids are added to the list `pids`, where they are "
     "found also if a signal's handler raises\n"
     "as soon as this returns: fewer than asked for if there can be no more. It is called by the main thread; no\n"

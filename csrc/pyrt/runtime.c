@@ -337,8 +337,53 @@ add_handled(sigset_t *signals)
     }
 }
 
-/* In the child, in which all signals are blocked. `asleep` is its mask while it sleeps, `signals` the parent's. */
-static void
+/* What Python does about a fork, before and after, is the caller's business. The pid, 0, or -errno. */
+static pid_t
+fork_sibling(pid_t *told)
+{
+    before_fork();
+    pid_t pid = is_bare ? -EAGAIN : sys_fork_sibling(told);
+    if (pid == 0) {
+        after_fork_in_child();
+        return 0;
+    }
+    FMP_FAULT("runtime:sibling-forked"); /* nobody but the kernel has told the parent */
+    after_fork_in_parent();
+    if (pid < 0) {
+        fork_failed();
+        return pid;
+    }
+    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+        if (s->child != 0) {
+            fmp_participant_name_child(&s->region, s->child, pid, 0);
+        }
+    }
+    return pid;
+}
+
+/* In a child that wakes, before its Python. Is this the heir? Then all signals are blocked. */
+static bool
+fork_heir(const struct fmp_dormant *heir)
+{
+    sigset_t all, mine;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &mine);
+    rt.forks_dormant = true;
+    pid_t pid = fork_sibling(heir->told);
+    if (pid == 0) {
+        return true;
+    }
+    rt.forks_dormant = false;
+    if (pid < 0) {
+        heir->fails(heir->ctx);
+    }
+    pthread_sigmask(SIG_SETMASK, &mine, NULL);
+    return false;
+}
+
+/* In the child, in which all signals are blocked. `asleep` is its mask while it sleeps, `signals` the parent's. Comes
+ * back in those that wake; which of them this one is. */
+static const struct fmp_dormant *
 be_dormant(const struct fmp_dormant *child, const sigset_t *asleep, const sigset_t *signals)
 {
     if (!child->blocks_signals) {
@@ -348,6 +393,9 @@ be_dormant(const struct fmp_dormant *child, const sigset_t *asleep, const sigset
         fmp_runtime_leave();
         _exit(0);
     }
+    if (child->heir != NULL && fork_heir(child->heir)) {
+        return be_dormant(child->heir, asleep, signals);
+    }
     for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
         fmp_participant_tell_start(&s->region);
     }
@@ -355,6 +403,7 @@ be_dormant(const struct fmp_dormant *child, const sigset_t *asleep, const sigset
     if (!child->blocks_signals) {
         pthread_sigmask(SIG_SETMASK, signals, NULL);
     }
+    return child;
 }
 
 int
@@ -378,8 +427,7 @@ fmp_runtime_fork_dormant(const struct fmp_dormant *children, int count, pid_t *p
             if (FMP_UNLIKELY(is_bare)) {
                 _exit(1);
             }
-            *me = made;
-            be_dormant(&children[made], &asleep, &before);
+            *me = (int)(be_dormant(&children[made], &asleep, &before) - children);
             return 0;
         }
         if (pids[made] < 0) {
@@ -403,24 +451,11 @@ pid_t
 fmp_runtime_fork_sibling(pid_t *told)
 {
     PyOS_BeforeFork();
-    before_fork();
-    pid_t pid = is_bare ? -EAGAIN : sys_fork_sibling(told);
+    pid_t pid = fork_sibling(told);
     if (pid == 0) {
-        after_fork_in_child();
         PyOS_AfterFork_Child();
-        return 0;
-    }
-    FMP_FAULT("runtime:sibling-forked"); /* nobody but the kernel has told the parent */
-    after_fork_in_parent();
-    PyOS_AfterFork_Parent();
-    if (pid < 0) {
-        fork_failed();
-        return pid;
-    }
-    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
-        if (s->child != 0) {
-            fmp_participant_name_child(&s->region, s->child, pid, 0);
-        }
+    } else {
+        PyOS_AfterFork_Parent();
     }
     return pid;
 }

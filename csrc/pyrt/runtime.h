@@ -72,13 +72,17 @@ struct fmp_dormant {
     bool (*wakes)(void *ctx);
     void *ctx;
     bool blocks_signals; /* asleep and awake, all of them */
+    const struct fmp_dormant *heir; /* or NULL: another one, which this one forks as its sibling when it wakes */
+    pid_t *told;                    /* an heir's: its pid is written there before it or who forks it goes on */
+    void (*fails)(void *ctx);       /* an heir's: called in who cannot fork it */
 };
 /*
  * Forks all of them, within one pair of PyOS_BeforeFork and PyOS_AfterFork_Parent: nothing of Python runs in between,
  * so the parent's pages need not be copied again for each. In a child that wakes, PyOS_AfterFork_Child runs then, and
  * `me` says which one it is. Until then signals that somebody handles are blocked in it: the handler may be Python's.
  * How many were made, with their pids: fewer than `count` if there can be no more. -1 with an exception set. 0 in the
- * child. Called by the main thread; no other thread of this process may hold the GIL or want it.
+ * child. Called by the main thread; no other thread of this process may hold the GIL or want it. An heir lies in the
+ * same array, at `count` or later, and is forked before anything of Python runs in who forks it.
  */
 int fmp_runtime_fork_dormant(const struct fmp_dormant *children, int count, pid_t *pids, int *me);
 /* A child of this process that a sibling of it has forked is written down. */

@@ -257,6 +257,26 @@ def template_dies(victim: Victim) -> None:
         raise AssertionError(f"a child that nobody knows: {os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)}")
 
 
+def template_maker_dies(victim: Victim) -> None:
+    """The last worker, while it forks the template: that one is found all the same, and ends with the pool."""
+    victim.bequeath("runtime:sibling")
+    pool = fork.Pool(WORKERS)
+    first, last = pool._pool[0], pool._pool[-1]
+    while pool._template.pid is None:
+        time.sleep(0.001)
+    first.kill()
+    first.join()
+    pool._maintain_pool()
+    assert pool._template.pid is not None
+    check_pool_works(pool)
+    pool.close()
+    pool.join()
+    assert last.exitcode in (0, -signal.SIGKILL)
+    victim.note_end(last.exitcode)
+    with suppress(ChildProcessError):
+        raise AssertionError(f"a child that nobody knows: {os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)}")
+
+
 # ---- executors ----
 
 
@@ -396,4 +416,6 @@ SCENARIOS["Pool, dormant worker that is not needed"] = unneeded_worker_dies
 for _name in [name for name in SCENARIOS if name.startswith("Pool, dormant")]:
     ONLY[_name] = ("dormant:",)
 SCENARIOS["Pool, its template"] = template_dies
+SCENARIOS["Pool, who forks its template"] = template_maker_dies
+ONLY["Pool, who forks its template"] = ("runtime:sibling",)
 SCENARIOS["Process, while it forks"] = forker_dies

@@ -1,7 +1,6 @@
 """fastmp._dormant: workers that are forked with their pool, and begin when there is something to do."""
 
 import errno
-import itertools
 import logging
 import os
 import signal
@@ -284,22 +283,31 @@ def test_exit_codes_of_those_that_end_while_others_are_started(monkeypatch):
 
 @pytest.mark.parametrize("which", [0, 1, 2, 3])
 def test_no_descriptors(which, monkeypatch):
-    """A pidfd of the parent, one of the template, two of the workers: whichever there is none for, nobody is left."""
+    """A pidfd of the parent, two of the workers, one of the template: whichever there is none for, nobody is left."""
     pidfd_open = _dormant._core.pidfd_open
-    count = itertools.count()
+    asked = []
 
     def refuse(pid):
-        if next(count) == which:
+        asked.append(pid)
+        if len(asked) == which + 1:
             raise OSError(errno.EMFILE, "no more")
         return pidfd_open(pid)
 
     before = children()
     monkeypatch.setattr(_dormant._core, "pidfd_open", refuse)
-    if which in (2, 3):
+    if which in (1, 2):
         with pytest.raises(OSError, match="no more"):
             FORK.Pool(2)
     else:
         with FORK.Pool(2) as pool:
+            if which == 3:
+                until(lambda: pool._template.pid is None and len(asked) > 3)
+                first = pool._pool[0]
+                first.kill()
+                first.join()
+                pool._maintain_pool()
+                assert first not in pool._pool
+                assert len(pool._pool) == 2
             assert pool.map(abs, range(-20, 0)) == list(range(20, 0, -1))
     until(lambda: children() == before)
 

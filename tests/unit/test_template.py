@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from fastmp import _core
 from fastmp._template import Template
 
 FORK = fastmp.get_context("fork")
+LONG = 30
 
 state = "before"  # of this module: what a snapshot shows
 
@@ -156,21 +158,77 @@ def test_an_executor_that_goes_on():
             assert (what["state"], what["parent"][0]) == ("before", os.getpid())
 
 
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + LONG
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
 def pid_of_template(pool: Any) -> int:
+    """One that is forked late is there soon."""
     assert pool._template is not None
+    until(lambda: pool._template.pid)
     pid: int = pool._template.pid
     assert Path(f"/proc/{pid}").exists()
     return pid
 
 
+@pytest.mark.parametrize("size", [1, 2])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_template_that_is_gone(monkeypatch, how):
+def test_a_template_that_is_gone(monkeypatch, how, size):
     """The parent forks itself then."""
     monkeypatch.setattr("fastmp._template.PATIENCE", 0.3)
-    with FORK.Pool(1) as pool:
+    with FORK.Pool(size) as pool:
         os.kill(pid_of_template(pool), how)
-        assert replaced(pool)["parent"][0] == os.getpid()
-        assert replaced(pool)["parent"][0] == os.getpid()
+        assert all_replaced(pool)["parent"][0] == os.getpid()
+        assert all_replaced(pool)["parent"][0] == os.getpid()
+
+
+def all_replaced(pool: Any) -> dict[str, Any]:
+    """Kill all workers; what one of the next ones says of itself."""
+    before = {worker.pid for worker in pool._pool}
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    for worker in list(pool._pool):
+        worker.join(LONG)
+    what: dict[str, Any] = pool.apply(what_i_am)
+    assert what["pid"] not in before
+    return what
+
+
+def test_the_last_to_begin_forks_it_when_it_is_needed():
+    """Also when the pool has just been made."""
+    with FORK.Pool(3) as pool, changed():
+        first = pool._pool[0]
+        first.kill()
+        first.join()
+        pool._maintain_pool()
+        assert pool._template.pid is not None
+        what = all_replaced(pool)
+        assert (what["state"], what["threads"], what["parent"][0]) == ("before", 1, os.getpid())
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_who_is_to_fork_it_is_gone(monkeypatch, how):
+    """The parent forks itself then; a template that comes too late ends with the pool."""
+    monkeypatch.setattr("fastmp._template.PATIENCE", 0.3)
+    before = children()
+    with FORK.Pool(2) as pool:
+        first, last = pool._pool
+        os.kill(last.pid, how)
+        os.kill(first.pid, signal.SIGKILL)
+        first.join(LONG)
+        assert pool.apply(what_i_am)["parent"][0] == os.getpid()
+        if how == signal.SIGSTOP:
+            os.kill(last.pid, signal.SIGCONT)
+        pool.close()
+        pool.join()
+    assert children() == before
+
+
+def children() -> set[str]:
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
 
 def test_it_handles_no_signal():
@@ -182,9 +240,10 @@ def test_it_handles_no_signal():
         assert pid_of_template(pool) == pid
 
 
+@pytest.mark.parametrize("size", [1, 2])
 @pytest.mark.parametrize("how", ["close", "terminate", "drop"])
-def test_it_ends_with_its_pool(how):
-    pool = FORK.Pool(1)
+def test_it_ends_with_its_pool(how, size):
+    pool = FORK.Pool(size)
     pid = pid_of_template(pool)
     if how == "drop":
         with pytest.warns(ResourceWarning):
