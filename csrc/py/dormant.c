@@ -41,14 +41,13 @@ static int
 parse_template(PyObject *what, struct child *child, struct fmp_dormant *dormant)
 {
     Py_buffer told = {0};
-    *dormant = (struct fmp_dormant){
-        .wakes = template_wakes, .fails = template_fails, .ctx = child, .blocks_signals = true};
+    *dormant =
+        (struct fmp_dormant){.wakes = template_wakes, .fails = template_fails, .ctx = child, .blocks_signals = true};
     if (!PyArg_ParseTuple(what, "ii|w*", &child->socket, &child->parent, &told)) {
         return -1;
     }
     dormant->told = told.buf; /* it is kept by who kept it before */
-    bool ok = told.buf == NULL ||
-              (told.len >= (Py_ssize_t)sizeof(pid_t) && (uintptr_t)told.buf % sizeof(pid_t) == 0);
+    bool ok = told.buf == NULL || (told.len >= (Py_ssize_t)sizeof(pid_t) && (uintptr_t)told.buf % sizeof(pid_t) == 0);
     PyBuffer_Release(&told);
     if (!ok) {
         PyErr_SetString(PyExc_ValueError, "no room for a pid");

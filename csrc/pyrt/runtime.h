@@ -71,7 +71,7 @@ pid_t fmp_runtime_fork_sibling(pid_t *told);
 struct fmp_dormant {
     bool (*wakes)(void *ctx);
     void *ctx;
-    bool blocks_signals; /* asleep and awake, all of them */
+    bool blocks_signals;            /* asleep and awake, all of them */
     const struct fmp_dormant *heir; /* or NULL: another one, which this one forks as its sibling when it wakes */
     pid_t *told;                    /* an heir's: its pid is written there before it or who forks it goes on */
     void (*fails)(void *ctx);       /* an heir's: called in who cannot fork it */
