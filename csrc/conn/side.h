@@ -4,7 +4,8 @@
  *
  * What lies beside a cell is the cell's: who has claimed it writes there before he publishes, who has taken it reads
  * before he empties it, and whoever recovers it has nothing to give back. So such a message costs one copy more on
- * either side, and none of the words that a block changes hands by.
+ * either side (none, if it is one bytes or ASCII str and whoever takes it decodes it), and none of the words that a
+ * block changes hands by.
  *
  * The area is one heap block, made when a process has sent as many messages that would go there as the ring has cells:
  * most rings never have one. It belongs to its ring as a dict's arena to its root: in TRANSIT at a position that no

@@ -417,7 +417,11 @@ static int
 open_block(struct fmp_queue *q, uint64_t ring_bytes)
 {
     q->shm = (struct fmp_queue_shm *)((char *)fmp_handle_at(&q->handle) + ring_bytes);
-    return fmp_channel_open(&q->channel, q->handle.space, q->handle.off, ring_bytes);
+    if (fmp_channel_open(&q->channel, q->handle.space, q->handle.off, ring_bytes) < 0) {
+        return -1;
+    }
+    q->channel.of_objects = true;
+    return 0;
 }
 
 static int

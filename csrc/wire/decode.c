@@ -170,9 +170,9 @@ is_ascii(const unsigned char *p, size_t n)
     return (all & UINT64_C(0x8080808080808080)) == 0;
 }
 
-/* A str of two characters or more. */
-static PyObject *
-new_ascii(const unsigned char *p, size_t n)
+/* A str of two characters or more; NULL without an exception if it would not be ASCII. */
+FMP_INLINE PyObject *
+ascii_of(const unsigned char *p, size_t n)
 {
     PyObject *str = PyUnicode_New((Py_ssize_t)n, 0x7f);
     if (str == NULL) {
@@ -181,9 +181,16 @@ new_ascii(const unsigned char *p, size_t n)
     fmp_copy(PyUnicode_DATA(str), p, n);
     if (FMP_UNLIKELY(!is_ascii(PyUnicode_DATA(str), n))) {
         Py_DECREF(str);
-        return fmp_wire_damaged("no ASCII");
+        return NULL;
     }
     return str;
+}
+
+static PyObject *
+new_ascii(const unsigned char *p, size_t n)
+{
+    PyObject *str = ascii_of(p, n);
+    return FMP_LIKELY(str != NULL) || PyErr_Occurred() ? str : fmp_wire_damaged("no ASCII");
 }
 
 static PyObject *
@@ -456,4 +463,33 @@ fmp_wire_decode(const void *data, size_t bytes, PyObject *owner)
         return fmp_wire_damaged("more than one value");
     }
     return value;
+}
+
+PyObject *
+fmp_wire_leaf(const unsigned char *data, size_t bytes)
+{
+    size_t head = 2 + sizeof(uint64_t);
+    if (bytes < head) {
+        return NULL;
+    }
+    unsigned char tag = data[0];
+    uint64_t n = data[1];
+    FMP_READ_ONCE(tag);
+    FMP_READ_ONCE(n);
+    if (n == FMP_SIZE_LONG) {
+        n = word_at(data + 2);
+        FMP_READ_ONCE(n);
+    } else {
+        head = 2;
+    }
+    if (n != bytes - head || n < 2) {
+        return NULL;
+    }
+    PyObject *leaf = tag == FMP_TAG_BYTES   ? PyBytes_FromStringAndSize((const char *)data + head, (Py_ssize_t)n)
+                     : tag == FMP_TAG_ASCII ? ascii_of(data + head, n)
+                                            : NULL;
+    if (FMP_UNLIKELY(leaf == NULL)) {
+        PyErr_Clear(); /* no memory: the copy will tell */
+    }
+    return leaf;
 }

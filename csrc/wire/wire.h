@@ -45,6 +45,9 @@ bool fmp_wire_has_buffers(const void *data, size_t bytes);
  * buffers are copied. NULL with an exception set: what unpickling raised, or _pickle.UnpicklingError for damaged data.
  */
 PyObject *fmp_wire_decode(const void *data, size_t bytes, PyObject *owner);
+/* The same for a message that is one bytes object, or one ASCII str of two characters or more, and may change
+ * meanwhile. No Python code runs. NULL without an exception if it is something else, or this fails: decode a copy. */
+PyObject *fmp_wire_leaf(const unsigned char *data, size_t bytes);
 /*
  * Decodes the message of `bytes` in a heap block that this process owns and that has room for so many, and gives the
  * block back: at once, or when the last view on it dies (the block then has an owner made by fmp_wire_owner). Whatever

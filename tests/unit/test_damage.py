@@ -9,6 +9,7 @@ import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from pickle import UnpicklingError
 
 import pytest
 
@@ -110,6 +111,26 @@ def test_damaged_block_of_a_record(marked, block):
     with pytest.raises(OSError, match="damaged"):
         q.get(timeout=30)
     assert q.get(timeout=30) == 3
+
+
+@pytest.mark.parametrize(
+    ("at", "byte"), [(500, 0x80), (0, 0), (1, 254), (2, 255), (9, 128)], ids=["text", "tag", "size", "long", "negative"]
+)
+def test_damaged_text_beside_a_cell(at, byte):
+    q, text = fastmp.Queue(8), "marked " * 100
+    for _ in range(32):  # until the queue has a side area
+        q.put(bytes(700))
+        assert q.get(timeout=30) == bytes(700)
+    for value in (1, text, 3):
+        q.put(value)
+    wanted = _core.encode(text)
+    (place,) = places_of(wanted)
+    ctypes.c_uint8.from_address(place + at).value = byte
+    assert q.get(timeout=30) == 1
+    with pytest.raises(UnpicklingError, match="damaged"):
+        q.get(timeout=30)
+    assert q.get(timeout=30) == 3
+    q.close()
 
 
 def answer(x: int) -> int:

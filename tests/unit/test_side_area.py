@@ -14,6 +14,7 @@ SIZES = [*range(90, 120), 250, 256, 700, *range(1960, 2000), 3000]
 MAKERS: dict[str, Callable[[int], Any]] = {
     "bytes": lambda size: bytes([size % 256]) * size,
     "str": lambda size: chr(97 + size % 26) * size,
+    "latin str": lambda size: "\u00e9" * size,
     "wide str": lambda size: "\u20ac" * (size // 2),
     "dict": lambda size: {"number": size, "data": b"d" * size},
     "list": lambda size: [b"a" * (size // 2), "b" * (size // 2), size],
