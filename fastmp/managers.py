@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 
 _standard: Any = _managers  # its inner names have no declared types
+_standard_loop = _standard.Server.serve_client  # a loop in its place, wherever it is put, sees each request
 SET_METHODS = (
     *("__and__", "__contains__", "__eq__", "__ge__", "__gt__", "__iter__", "__le__", "__len__", "__lt__", "__ne__"),
     *("__or__", "__rand__", "__ror__", "__rsub__", "__rxor__", "__sub__", "__xor__"),
@@ -67,7 +68,7 @@ class Server(_standard.Server):  # type: ignore[misc]
                 connection.recv()
             connection.close()
             threading.current_thread().name = name
-            if type(self).serve_client is _standard.Server.serve_client:
+            if getattr(self.serve_client, "__func__", None) is _standard_loop:
                 served: Any = mine
                 served.__class__, served.server = _ServedPipe, self
             self.serve_client(mine)

@@ -183,10 +183,14 @@ def test_answers_that_are_not_plain():
             referent.exit()
 
 
-def test_a_server_with_a_loop_of_its_own_sees_the_requests():
-    with Looping() as manager:
+@pytest.mark.parametrize("how", ["subclass", "patched"])
+def test_a_server_with_a_loop_of_its_own_sees_the_requests(how, monkeypatch):
+    if how == "patched":
+        monkeypatch.setattr(standard.Server, "serve_client", OwnLoop.serve_client)
+    ctx = fastmp.get_context("fork")  # whose server is patched as well
+    with Looping(ctx=ctx) if how == "subclass" else managers.SyncManager(ctx=ctx) as manager:
         shared = manager.dict()
-        assert shared._callmethod("anything", (1, 2), {"k": 3}) == (True, "anything", (1, 2), {"k": 3})
+        assert shared._callmethod("copy", (1, 2), {"k": 3}) == (True, "copy", (1, 2), {"k": 3})
         assert by_pipe(shared)
 
 
