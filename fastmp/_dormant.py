@@ -1,10 +1,11 @@
-"""The workers of a new pool and their template, forked all at once, and asleep until they are needed.
+"""The workers of a new pool, forked all at once, and asleep until they are needed.
 
 What Python does at the beginning of a forked process costs more than the fork: it writes to hundreds of pages, each of
 which is copied for it. So nothing of Python runs in these children before there is work for them. A worker that sleeps
 is woken by the first task that no other takes (csrc/pool/dormant.c), begins by itself after a moment, or ends without
 ever having begun, when its pool is closed. And the parent forks all of them in one go: between two forks it would write
 to pages that have to be copied again. The first worker does not sleep: it begins while the parent forks the others.
+Their template is forked with them, or if it is late, by the last of them when that one begins.
 
 Called by: `fastmp/pool.py`. Nothing can be told from outside but that a worker without work may have run none of the
 functions of `os.register_at_fork`. Where it could, the workers are started one by one: `may_sleep`.

@@ -1,6 +1,6 @@
 /*
- * fork_dormant: the workers of a pool and their template, forked all at once and asleep until they are needed. Called
- * by: fastmp/_dormant.py.
+ * fork_dormant: the workers of a pool and their template, forked all at once (a late template: by the last worker when
+ * that one begins) and asleep until they are needed. Called by: fastmp/_dormant.py.
  */
 #include <poll.h>
 #include <signal.h>
