@@ -17,6 +17,7 @@ from contextlib import suppress
 from multiprocessing import context as _standard_context
 from multiprocessing import process as _standard_process
 from multiprocessing import util as _util
+from types import BuiltinFunctionType, FunctionType, ModuleType
 
 from . import _core, context
 from .process import ForkProcess, Process
@@ -94,9 +95,11 @@ def _tell(error: BaseException, run: Any) -> None:
 
     told = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
     if run is not None:
-        plain = getattr(run, "__func__", None) is process.BaseProcess.run
+        plain = _run is not None and getattr(run, "__func__", None) is _run
         above = [_frame(process.BaseProcess._bootstrap, "self.run()")]
-        told.stack[:0] = above + [_frame(run, "self._target(*self._args, **self._kwargs)")] * plain
+        if plain:
+            above.append(_frame(run, "self._target(*self._args, **self._kwargs)"))
+        told.stack[:0] = above
     told.print()
 
 
@@ -115,9 +118,24 @@ def _frame(function: Any, text: str) -> Any:
     return FrameSummary(code.co_filename, number, code.co_name, **columns)
 
 
-def _original(owner: Any, name: str) -> tuple[Any, str, Any, Any]:
+def _own(owner: Any, name: str) -> Any:
+    """Return what a module, or a class of it, has defined itself under this name; None if somebody has replaced it."""
     found = vars(owner)[name]
+    home = owner if isinstance(owner, ModuleType) else sys.modules[owner.__module__]
+    function = found.__func__ if type(found) is staticmethod else found
+    if type(function) is FunctionType:
+        return found if function.__globals__ is vars(home) and function.__code__.co_name == name else None
+    is_own = type(found) is BuiltinFunctionType or (type(found) is type and found.__module__ == home.__name__)
+    return found if is_own else None
+
+
+def _original(owner: Any, name: str) -> tuple[Any, str, Any, Any]:
+    """Return what has to be found there later; of what had been replaced before, None, which nothing is like."""
+    found = _own(owner, name)
     return owner, name, found, getattr(found, "__code__", None)
+
+
+_run = _own(process.BaseProcess, "run")
 
 
 _core.set_up_child(
@@ -153,7 +171,7 @@ _core.set_up_child(
         for name in names
     ),
     process.BaseProcess._bootstrap,
-    process.BaseProcess.run,
+    _run,
     (Process._after_fork, ForkProcess._after_fork),
     _failed,
 )

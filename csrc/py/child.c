@@ -69,7 +69,7 @@ static struct {
     PyObject *after_forkers;              /* the dictionary behind util._afterfork_registry */
     PyObject *count, *one;                /* itertools.count, and where it starts */
     PyObject *originals;                  /* tuples: who has it (a module or a class), its name, it, its code or None */
-    PyObject *bootstrap, *run, *run_code; /* BaseProcess's */
+    PyObject *bootstrap, *run, *run_code; /* BaseProcess's; `run` is None if it had been replaced before */
     PyObject *after_forks; /* a tuple of the methods that do what forget_parents does, and set the start method */
     PyObject *failed;      /* called with the process, an exception, and where it was raised */
 } std;
@@ -503,7 +503,7 @@ child_set_up(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     }
     Py_INCREF(args); /* and so all that is in it */
-    std.run_code = Py_NewRef(PyFunction_GetCode(std.run));
+    std.run_code = Py_NewRef(PyFunction_Check(std.run) ? PyFunction_GET_CODE(std.run) : Py_None);
     std.util = PyModule_GetDict(util);
     std.threading = PyModule_GetDict(threading);
     std.sys = PyModule_GetDict(sys);

@@ -236,3 +236,66 @@ def test_no_python_of_the_standard_library_is_below_the_target_of_a_child(both):
     (standard, _, _), (ours, _, _) = both
     assert ("True",) in standard["stack"]
     assert ("False",) in ours["stack"]
+
+
+REPLACED_BEFORE = '''
+import multiprocessing as mp
+import sys
+from functools import partial
+from multiprocessing import process, util
+
+
+class Wrapper:
+    """As wrapt's: no function, but with all that the function has."""
+
+    def __init__(self, wrapped):
+        self.wrapped = wrapped
+
+    def __getattr__(self, name):
+        return getattr(self.wrapped, name)
+
+    def __get__(self, instance, owner):
+        return self if instance is None else partial(self, instance)
+
+    def __call__(self, *args, **kwargs):
+        print("replaced", flush=True)
+        return self.wrapped(*args, **kwargs)
+
+
+def wrapper(wrapped):
+    def replaced(*args, **kwargs):
+        print("replaced", flush=True)
+        return wrapped(*args, **kwargs)
+
+    return replaced
+
+
+def failing():
+    raise ValueError("mine")
+
+
+owner = {"process": process.BaseProcess, "util": util}[sys.argv[1]]
+setattr(owner, sys.argv[2], (Wrapper if sys.argv[3] == "object" else wrapper)(getattr(owner, sys.argv[2])))
+for target in (print, failing):
+    child = mp.get_context("fork").Process(target=target, args=("ran",) * (target is print))
+    child.start()
+    child.join()
+    print(child.exitcode, flush=True)
+'''
+
+
+@pytest.mark.parametrize("how", ["function", "object"])
+@pytest.mark.parametrize(("owner", "name"), [("process", "_bootstrap"), ("process", "run"), ("util", "_exit_function")])
+def test_what_was_replaced_before_the_first_child_is_called(owner, name, how):
+    standard, ours = (
+        subprocess.run(
+            [sys.executable, "-c", script + REPLACED_BEFORE, owner, name, how],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        for script in ("", "import _fastmp_bootstrap")
+    )
+    assert "replaced" in ours.stdout
+    assert (ours.stdout, ours.stderr) == (standard.stdout, standard.stderr)
