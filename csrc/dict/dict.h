@@ -1,6 +1,6 @@
 /*
- * A hash table of bytes to bytes in shared memory, in the order of insertion. Called by: py/dict.c; pyrt/runtime.c (is
- * an arena still in use?).
+ * A hash table of bytes to bytes in shared memory, in the order of insertion. Called by: py/dict.c, py/dict_entry.c;
+ * pyrt/spaces.c (is an arena still in use?).
  *
  * The root is a SHARED block with a lock; all functions but the two that say otherwise need it held. The entries lie in
  * one *arena*, a heap block that the root names:

@@ -1,5 +1,6 @@
 /*
- * The table of this process's handles on shared blocks. Called by: pyrt/runtime.c, which holds its mutex.
+ * The table of this process's handles on shared blocks. Called by: pyrt/runtime.c and pyrt/fork.c, which hold its
+ * mutex.
  *
  * It finds the other handles on a block in O(1): a process has one bit in the block's bitmap, however many handles it
  * has, and drops it with the last.

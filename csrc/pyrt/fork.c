@@ -1,0 +1,338 @@
+/*
+ * Forks, whoever makes them: what a child will hold, and who it is; see runtime.h. A child begins at once, or sleeps
+ * without Python until it is needed (struct fmp_dormant).
+ */
+#include "pyrt/runtime_internal.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "pyrt/children.h"
+#include "pyrt/handles.h"
+#include "pyrt/newcomers.h"
+#include "pyrt/wait.h"
+#include "sys/process.h"
+
+unsigned fmp_fork_generation;
+
+static void
+hold_for_child(struct fmp_handle *h)
+{
+    if (h->space->child != 0 && fmp_handle_share(h) == 0) {
+        fmp_heap_hold(h->space->heap, h->off, h->space->child);
+    }
+}
+
+static void
+notice_one(void)
+{
+    for (struct fmp_space *s = fmp_spaces; !fmp_rt.left && s != NULL; s = s->next) {
+        fmp_space_notice_one(s);
+    }
+}
+
+/* No identity was left for the child: nothing is held for it. A fork of fastmp's fails then; of another one, which
+ * cannot, the child gets an identity, or an error, when it uses a shared object. */
+static bool is_bare;
+
+/* Before fork: the child becomes a holder of everything that this process holds, so nothing can be freed under it. */
+static void
+before_fork(void)
+{
+    if (!fmp_rt.forks_dormant && Py_IsInitialized() && PyGILState_Check()) {
+        notice_one(); /* the heap's hints want the GIL */
+    }
+    pthread_mutex_lock(&fmp_rt.mutex);
+    is_bare = false;
+    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+        bool is_used = !fmp_rt.left && s->region.me != 0;
+        s->child = is_used ? fmp_participant_reserve(&s->region) : 0;
+        is_bare |= is_used && s->child == 0;
+    }
+    fmp_handles_each(hold_for_child);
+}
+
+static void
+after_fork_in_parent(void)
+{
+    pthread_mutex_unlock(&fmp_rt.mutex);
+}
+
+static void
+after_fork_in_child(void)
+{
+    pthread_mutex_unlock(&fmp_rt.mutex);
+    fmp_fork_generation++;
+    fmp_children_forget();
+    fmp_newcomers_after_fork();
+    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+        s->region.me = 0;
+        s->was_awaited = false; /* all that it holds it has a handle on */
+        if (s->child != 0) {
+            /* on failure the next use joins anew, or says why not */
+            (void)(fmp_rt.forks_dormant ? fmp_participant_adopt_early : fmp_participant_adopt)(&s->region, s->child);
+        }
+        fmp_heap_after_fork(s->heap);
+    }
+    fmp_rt.forks_dormant = false;
+}
+
+/* The fork failed: nobody will ever be the child. Its bits are found by a walk, as handles may have gone since. */
+static void
+fork_failed(void)
+{
+    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+        if (s->child != 0) {
+            (void)fmp_participant_mark_dead(&s->region, s->child);
+            fmp_space_bury(s, s->child);
+        }
+    }
+}
+
+static void
+write_down(pid_t pid)
+{
+    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+        if (s->child != 0) {
+            fmp_participant_name_child(&s->region, s->child, pid, 0);
+            (void)fmp_children_add(&(struct fmp_child){.pid = pid, .space = s, .id = s->child});
+            fmp_space_bury_orphans(s, false);
+        }
+    }
+}
+
+/* The child, which ends by itself before anything of the user's runs in it, was not. */
+static void
+undo_bare(pid_t pid)
+{
+    (void)kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+    fork_failed();
+}
+
+/* As fmp_runtime_fork, and -EAGAIN, without an exception, if there was no identity for the child. */
+static pid_t
+fork_once(void)
+{
+    /* os.fork brackets the fork with PyOS_BeforeFork and PyOS_AfterFork_*, audits it, and warns of threads as the user
+     * expects. */
+    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+        s->child = 0; /* an audit hook may refuse the fork before our handler runs */
+    }
+    PyObject *os = PyImport_ImportModule("os");
+    PyObject *result = os != NULL ? PyObject_CallMethod(os, "fork", NULL) : NULL;
+    Py_XDECREF(os);
+    if (result == NULL) {
+        fork_failed();
+        return -1;
+    }
+    pid_t pid = (pid_t)PyLong_AsLong(result);
+    Py_DECREF(result);
+    if (FMP_UNLIKELY(is_bare)) {
+        if (pid == 0) {
+            _exit(1);
+        }
+        undo_bare(pid);
+        return -EAGAIN;
+    }
+    if (pid > 0) {
+        write_down(pid);
+    }
+    return pid;
+}
+
+pid_t
+fmp_runtime_fork(void)
+{
+    pid_t pid = fork_once();
+    if (FMP_UNLIKELY(pid == -EAGAIN)) {
+        for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+            fmp_space_sweep_dead(s); /* identities of the dead are nobody's */
+        }
+        pid = fork_once();
+    }
+    if (FMP_UNLIKELY(pid == -EAGAIN)) {
+        fmp_py_raise(-EAGAIN, "too many processes use one fastmp region");
+        pid = -1;
+    }
+    return pid;
+}
+
+/* Adds those that somebody handles. */
+static void
+add_handled(sigset_t *signals)
+{
+    for (int number = 1; number < NSIG; number++) {
+        struct sigaction action;
+        if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN) {
+            sigaddset(signals, number);
+        }
+    }
+}
+
+/* What Python does about a fork, before and after, is the caller's business. The pid, 0, or -errno. */
+static pid_t
+fork_sibling(pid_t *told)
+{
+    before_fork();
+    pid_t pid = is_bare ? -EAGAIN : sys_fork_sibling(told);
+    if (pid == 0) {
+        after_fork_in_child();
+        return 0;
+    }
+    FMP_FAULT("runtime:sibling-forked"); /* nobody but the kernel has told the parent */
+    after_fork_in_parent();
+    if (pid < 0) {
+        fork_failed();
+        return pid;
+    }
+    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+        if (s->child != 0) {
+            fmp_participant_name_child(&s->region, s->child, pid, 0);
+        }
+    }
+    return pid;
+}
+
+/* In a child that wakes, before its Python. Is this the heir? Then all signals are blocked. */
+static bool
+fork_heir(const struct fmp_dormant *heir)
+{
+    sigset_t all, mine;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &mine);
+    fmp_rt.forks_dormant = true;
+    pid_t pid = fork_sibling(heir->told);
+    if (pid == 0) {
+        return true;
+    }
+    fmp_rt.forks_dormant = false;
+    if (pid < 0) {
+        heir->fails(heir->ctx);
+    }
+    pthread_sigmask(SIG_SETMASK, &mine, NULL);
+    return false;
+}
+
+/* In the child, in which all signals are blocked. `asleep` is its mask while it sleeps, `signals` the parent's. Comes
+ * back in those that wake; which of them this one is. */
+static const struct fmp_dormant *
+be_dormant(const struct fmp_dormant *child, const sigset_t *asleep, const sigset_t *signals)
+{
+    if (!child->blocks_signals) {
+        pthread_sigmask(SIG_SETMASK, asleep, NULL);
+    }
+    if (!child->wakes(child->ctx)) {
+        fmp_runtime_leave();
+        _exit(0);
+    }
+    if (child->heir != NULL && fork_heir(child->heir)) {
+        return be_dormant(child->heir, asleep, signals);
+    }
+    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+        fmp_participant_tell_start(&s->region);
+    }
+    PyOS_AfterFork_Child();
+    if (!child->blocks_signals) {
+        pthread_sigmask(SIG_SETMASK, signals, NULL);
+    }
+    return child;
+}
+
+int
+fmp_runtime_fork_dormant(const struct fmp_dormant *children, int count, pid_t *pids, int *me)
+{
+    if (PySys_Audit("os.fork", NULL) < 0) {
+        return -1;
+    }
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t asleep = before;
+    add_handled(&asleep);
+    PyOS_BeforeFork();
+    notice_one();
+    fmp_rt.forks_dormant = true;
+    int made = 0;
+    for (; made < count; made++) {
+        pids[made] = fork();
+        if (pids[made] == 0) {
+            if (FMP_UNLIKELY(is_bare)) {
+                _exit(1);
+            }
+            *me = (int)(be_dormant(&children[made], &asleep, &before) - children);
+            return 0;
+        }
+        if (pids[made] < 0) {
+            fork_failed();
+            break;
+        }
+        if (FMP_UNLIKELY(is_bare)) {
+            undo_bare(pids[made]);
+            break;
+        }
+        FMP_FAULT("runtime:forked"); /* the child exists and is not written down */
+        write_down(pids[made]);
+    }
+    fmp_rt.forks_dormant = false;
+    PyOS_AfterFork_Parent();
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return made;
+}
+
+pid_t
+fmp_runtime_fork_sibling(pid_t *told)
+{
+    PyOS_BeforeFork();
+    pid_t pid = fork_sibling(told);
+    if (pid == 0) {
+        PyOS_AfterFork_Child();
+    } else {
+        PyOS_AfterFork_Parent();
+    }
+    return pid;
+}
+
+static void
+adopt_in(struct fmp_space *space, pid_t pid)
+{
+    for (uint32_t slot = 0; slot < FMP_PARTICIPANTS_MAX; slot++) {
+        uint32_t id = fmp_participant_in_slot(&space->region, slot);
+        if (id != 0 && fmp_participant_pid(&space->region, id) == pid) {
+            (void)fmp_children_add(&(struct fmp_child){.pid = pid, .space = space, .id = id});
+        }
+    }
+}
+
+void
+fmp_runtime_adopt(pid_t pid)
+{
+    for (struct fmp_space *s = fmp_rt.left ? NULL : fmp_spaces; s != NULL; s = s->next) {
+        adopt_in(s, pid);
+    }
+}
+
+void
+fmp_runtime_reaped(pid_t pid)
+{
+    struct fmp_child child;
+    while (fmp_children_take(pid, &child)) {
+        if (fmp_rt.left) {
+            continue;
+        }
+        bool killed = fmp_participant_is_killed(&child.space->region, child.id);
+        if (killed) {
+            fmp_space_bury(child.space, child.id);
+        }
+        fmp_space_bury_orphans(child.space, killed); /* it may have left some */
+    }
+}
+
+int
+fmp_runtime_watch_forks(void)
+{
+    return pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
