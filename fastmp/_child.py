@@ -120,7 +120,7 @@ def _frame(function: Any, text: str) -> Any:
 
 def _own(owner: Any, name: str) -> Any:
     """Return what a module, or a class of it, has defined itself under this name; None if somebody has replaced it."""
-    found = vars(owner)[name]
+    found = vars(owner).get(name)
     home = owner if isinstance(owner, ModuleType) else sys.modules[owner.__module__]
     function = found.__func__ if type(found) is staticmethod else found
     if type(function) is FunctionType:

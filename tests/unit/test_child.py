@@ -299,3 +299,18 @@ def test_what_was_replaced_before_the_first_child_is_called(owner, name, how):
     )
     assert "replaced" in ours.stdout
     assert (ours.stdout, ours.stderr) == (standard.stdout, standard.stderr)
+
+
+def test_a_thread_class_of_another_library_leaves_children_to_python():
+    """As gevent's: a subclass in the place of threading.Thread, which has not the methods itself."""
+    script = """
+import threading
+threading.Thread = type("Thread", (threading.Thread,), {})
+import fastmp
+child = fastmp.Process(target=print, args=("ran",))
+child.start()
+child.join()
+print(child.exitcode)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["ran", "0"]
