@@ -116,9 +116,10 @@ def _fork_all(crew: _core.Crew, processes: Sequence[Any], template: Template) ->
                 if len(pids) > len(processes):
                     template.made(pids[len(processes)])
     except BaseException:
-        for pid in pids[: len(processes)]:
-            popen_fork.undo(pid)
-        template.undo()
+        if os.getpid() == parent_pid:  # not where an `os._exit` has raised at the end of a child
+            for pid in pids[: len(processes)]:
+                popen_fork.undo(pid)
+            template.undo()
         raise
     return pids
 

@@ -126,7 +126,9 @@ class Popen(_standard.Popen):
 
 
 def undo(pid: int) -> None:
-    """End a child that cannot be watched, or told what to do."""
+    """End a child that cannot be watched, or told what to do; 0 is this process, in which an `os._exit` has raised."""
+    if pid == 0:
+        return
     with suppress(ProcessLookupError, ChildProcessError):
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

@@ -314,3 +314,23 @@ print(child.exitcode)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == ["ran", "0"]
+
+
+@pytest.mark.parametrize("made", ["initializer=int", ""])
+def test_an_exit_that_raises_ends_no_other_process(made):
+    """As scalene's, `os._exit = sys.exit`: a pool's template sent SIGKILL to process 0, the whole group."""
+    script = f"""
+import os, sys
+os._exit = sys.exit
+import fastmp
+if __name__ == "__main__":
+    with fastmp.Pool(2, {made}) as pool:
+        told = pool.map(abs, [-1, -2])
+        pool.close()
+        pool.join()
+    print(told, flush=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, start_new_session=True
+    )
+    assert (done.returncode, done.stdout) == (0, "[1, 2]\n"), done.stderr
