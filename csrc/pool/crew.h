@@ -151,7 +151,8 @@ struct fmp_dormant_worker {
 bool fmp_worker_wakes(void *dormant_worker);
 /* In the parent, before it is forked. */
 void fmp_crew_expect_dormant(const struct fmp_dormant_worker *worker);
-/* In the parent, while any is `asleep`; or, when it has sent a task: one more begins if there are more tasks to be answered than workers awake. */
+/* In the parent, while any is `asleep`: one more begins. The other, when it has sent a task: if there are more tasks to
+ * be answered than workers awake. */
 void fmp_crew_wake_dormant_slow(struct fmp_crew *crew);
 FMP_INLINE void
 fmp_crew_wake_dormant(struct fmp_crew *crew)
