@@ -65,7 +65,7 @@ LOAD = Unit("s/s", False)
 class Watch:
     """Rounds and their times. Iterate over it for the rounds; tell it the time of each by `timing` or `add`.
 
-    The first round warms up: it is dropped if there are others.
+    The first round warms up: it is dropped if there are others, and there are, unless no time is given.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -78,7 +78,7 @@ class Watch:
         for number in range(MOST_ROUNDS):
             yield number
             check(len(self._rounds) == number + 1, "a round without a time")
-            if clock() - begun >= self._seconds:
+            if (number > 0 or self._seconds == 0) and clock() - begun >= self._seconds:
                 return
 
     @contextmanager

@@ -62,6 +62,15 @@ def test_row_on_fastmp(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert watch.rounds[0] > 0
 
 
+def test_the_round_that_warms_up_never_counts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even if the time is over when it ends."""
+    monkeypatch.setattr("benchmarks.measure.clock", iter(range(0, 1000, 60)).__next__)
+    watch = Watch(0.5)
+    for number in watch:
+        watch.add(7.0 if number == 0 else 1.0)
+    assert watch.rounds == [1.0]
+
+
 def test_every_row_has_its_goal() -> None:
     curves = {name for name, row in ROWS.items() if row.series or name.startswith("latency:")}
     assert set(ROWS) - curves == set(targets.GOAL)
