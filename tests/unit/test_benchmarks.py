@@ -169,7 +169,7 @@ def test_copies_at_once_and_one_core(tmp_path: Path) -> None:
 
 def test_chart_of_the_readme_is_that_of_the_last_kept_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = max((ROOT / "benchmarks" / "results").glob("*.json"))
-    assert command.main(["--show", str(kept), "--chart", str(tmp_path / "chart.svg")]) == 0
+    command.main(["--show", str(kept), "--chart", str(tmp_path / "chart.svg")])  # 1 if a peer's case failed in it
     capsys.readouterr()
     made = (tmp_path / "chart.svg").read_text()
     assert made == (ROOT / "docs" / "bench.svg").read_text(), (
