@@ -138,8 +138,6 @@ void fmp_crew_fail_all(struct fmp_crew *crew, PyObject *error);
  * another one will never come. */
 bool fmp_crew_deliver(struct fmp_crew *crew, const struct fmp_task_head *head, enum fmp_result_kind kind,
                       PyObject *value);
-/* The current exception as an object, normalised, with its traceback; clears it. A new reference, never NULL. */
-PyObject *fmp_take_exception(void);
 
 /* dormant.c: a worker that was forked and has not begun. In the child, without Python: sleeps until there is work, or
  * for a while. True: it is to begin; false: it is not needed any more, or its parent has ended. */

@@ -1,24 +1,6 @@
 /* Results to the jobs that wait for them; see crew.h. */
 #include "pool/crew.h"
 
-PyObject *
-fmp_take_exception(void)
-{
-#if PY_VERSION_HEX >= 0x030C0000
-    PyObject *exc = PyErr_GetRaisedException();
-#else
-    PyObject *type, *exc, *traceback;
-    PyErr_Fetch(&type, &exc, &traceback);
-    PyErr_NormalizeException(&type, &exc, &traceback);
-    if (traceback != NULL) {
-        PyException_SetTraceback(exc, traceback);
-    }
-    Py_XDECREF(type);
-    Py_XDECREF(traceback);
-#endif
-    return exc != NULL ? exc : Py_NewRef(Py_None);
-}
-
 /* The job is complete: out of the table; its callbacks are the helper's. */
 static void
 finish(struct fmp_crew *crew, struct fmp_job *job)

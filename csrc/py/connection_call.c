@@ -9,6 +9,7 @@
 #include "py/args.h"
 #include "py/connection.h"
 #include "py/types.h"
+#include "pyrt/wait.h"
 
 enum name { TLS, CONNECTION, ID, CALL_STANDARD, ANSWERED, CANNOT_ANSWER, RETURN_KIND, ERROR_KIND, NAMES };
 
@@ -146,19 +147,12 @@ parse(struct request *r, PyObject *request, PyObject *objects)
 static PyObject *
 error_answer(void)
 {
-    PyObject *type, *error, *traceback;
     if (!PyErr_ExceptionMatches(PyExc_Exception)) {
         return NULL;
     }
-    PyErr_Fetch(&type, &error, &traceback);
-    PyErr_NormalizeException(&type, &error, &traceback);
-    if (traceback != NULL) {
-        PyException_SetTraceback(error, traceback);
-    }
+    PyObject *error = fmp_take_exception();
     PyObject *answer = PyTuple_Pack(2, names[ERROR_KIND], error);
-    Py_XDECREF(type);
-    Py_XDECREF(error);
-    Py_XDECREF(traceback);
+    Py_DECREF(error);
     return answer;
 }
 
@@ -181,19 +175,12 @@ send_answer(PyObject *pipe, PyObject *answer)
     if (FMP_LIKELY(fmp_connection_send_object(pipe, answer) == 0)) {
         return 0;
     }
-    PyObject *type, *error, *traceback;
     if (!PyErr_ExceptionMatches(PyExc_Exception)) {
         return -1;
     }
-    PyErr_Fetch(&type, &error, &traceback);
-    PyErr_NormalizeException(&type, &error, &traceback);
-    if (traceback != NULL) {
-        PyException_SetTraceback(error, traceback);
-    }
+    PyObject *error = fmp_take_exception();
     PyObject *told = PyObject_CallMethodOneArg(pipe, names[CANNOT_ANSWER], error);
-    Py_XDECREF(type);
-    Py_XDECREF(error);
-    Py_XDECREF(traceback);
+    Py_DECREF(error);
     Py_XDECREF(told);
     return told != NULL ? 0 : -1;
 }

@@ -156,6 +156,24 @@ fmp_py_raise(int code, const char *hint)
     return NULL;
 }
 
+PyObject *
+fmp_take_exception(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyObject *exc = PyErr_GetRaisedException();
+#else
+    PyObject *type, *exc, *traceback;
+    PyErr_Fetch(&type, &exc, &traceback);
+    PyErr_NormalizeException(&type, &exc, &traceback);
+    if (traceback != NULL) {
+        PyException_SetTraceback(exc, traceback);
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+#endif
+    return exc != NULL ? exc : Py_NewRef(Py_None);
+}
+
 bool
 fmp_py_clear_no_space(void)
 {

@@ -50,6 +50,8 @@ void fmp_py_raise_too_long(uint64_t deadline_ns);
 
 /* Raises OSError for a -errno, with a hint (may be NULL) as its text where that helps. Always NULL. */
 PyObject *fmp_py_raise(int code, const char *hint);
+/* The current exception as an object, normalised, with its traceback; clears it. A new reference, never NULL. */
+PyObject *fmp_take_exception(void);
 /* Is the exception that is set an OSError(ENOSPC)? Then it is cleared. */
 bool fmp_py_clear_no_space(void);
 

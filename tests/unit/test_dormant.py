@@ -8,12 +8,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from multiprocessing import process as standard_process
 from multiprocessing import util
 from pathlib import Path
 
 import pytest
+from support.leftovers import children
+from support.processes import eventually
 
 import fastmp
 from fastmp import _dormant
@@ -48,13 +49,6 @@ def pids() -> set[int]:
     return set(begun[: count.load()])
 
 
-def until(condition) -> None:
-    end = time.monotonic() + LONG
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.001)
-
-
 def stop_all(pool) -> list[int]:
     """Stop the workers, which may be dormant, or have begun meanwhile."""
     workers = [process.pid for process in pool._pool]
@@ -66,7 +60,7 @@ def stop_all(pool) -> list[int]:
 def test_workers_begin_by_themselves():
     with FORK.Pool(3) as pool:
         workers = {process.pid for process in pool._pool}
-        until(lambda: pids() >= workers)
+        eventually(lambda: pids() >= workers, LONG)
         assert pool._template.pid not in pids()
 
 
@@ -138,7 +132,7 @@ def test_a_handler_of_pythons_runs_later():
         with FORK.Pool(1) as pool:
             [process] = pool._pool
             os.kill(process.pid, signal.SIGUSR1)
-            until(lambda: got.value == process.pid)
+            eventually(lambda: got.value == process.pid, LONG)
             assert pool.apply(signal.pthread_sigmask, (signal.SIG_BLOCK, [])) == signal.pthread_sigmask(
                 signal.SIG_BLOCK, []
             )
@@ -301,7 +295,7 @@ def test_no_descriptors(which, monkeypatch):
     else:
         with FORK.Pool(2) as pool:
             if which == 3:
-                until(lambda: pool._template.pid is None and len(asked) > 3)
+                eventually(lambda: pool._template.pid is None and len(asked) > 3, LONG)
                 first = pool._pool[0]
                 first.kill()
                 first.join()
@@ -309,11 +303,7 @@ def test_no_descriptors(which, monkeypatch):
                 assert first not in pool._pool
                 assert len(pool._pool) == 2
             assert pool.map(abs, range(-20, 0)) == list(range(20, 0, -1))
-    until(lambda: children() == before)
-
-
-def children() -> set[str]:
-    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+    eventually(lambda: children() == before, LONG)
 
 
 def test_interrupted_while_dormant():

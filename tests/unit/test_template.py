@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.leftovers import children
+from support.processes import eventually
 
 import fastmp
 from fastmp import _core
@@ -158,17 +159,10 @@ def test_an_executor_that_goes_on():
             assert (what["state"], what["parent"][0]) == ("before", os.getpid())
 
 
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + LONG
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.001)
-
-
 def pid_of_template(pool: Any) -> int:
     """One that is forked late is there soon."""
     assert pool._template is not None
-    until(lambda: pool._template.pid)
+    eventually(lambda: pool._template.pid, LONG)
     pid: int = pool._template.pid
     assert Path(f"/proc/{pid}").exists()
     return pid
@@ -225,10 +219,6 @@ def test_who_is_to_fork_it_is_gone(monkeypatch, how):
         pool.close()
         pool.join()
     assert children() == before
-
-
-def children() -> set[str]:
-    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
 
 def test_it_handles_no_signal():
