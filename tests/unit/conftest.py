@@ -48,6 +48,19 @@ def ctx(method: str) -> Any:
 
 
 @pytest.fixture
+def pool() -> Iterator[Any]:
+    """A pool of two workers."""
+    from fastmp import Pool
+
+    pool = Pool(2)
+    yield pool
+    pool.terminate()
+    pool.join()
+    for process in pool._pool:
+        process.close()  # pytest keeps the pool alive longer than its look at leftovers
+
+
+@pytest.fixture
 def ends() -> Iterator[Ends]:
     """A pipe for both directions."""
     from fastmp.connection import Pipe

@@ -1,19 +1,15 @@
-"""Pool: calls, results, errors, workers that die, the end."""
+"""Pool: calls, results, errors. Its life is in test_pool_life.py, deaths in test_pool_deaths.py."""
 
-import gc
 import multiprocessing
-import os
 import pickle
-import signal
 import threading
 import time
-import warnings
 from multiprocessing.pool import MaybeEncodingError, RemoteTraceback
-from operator import neg
 from types import MappingProxyType
 
 import pytest
 from support import parts
+from support.parts import pid_after, square
 
 import fastmp
 
@@ -22,20 +18,12 @@ try:
 except ImportError:
     numpy = None
 
+
 needs_numpy = pytest.mark.skipif(numpy is None, reason="needs numpy")
-
-
-def square(x):
-    return x * x
 
 
 def add(a, b=0, *, c=0):
     return a + b + c
-
-
-def pid_after(seconds):
-    time.sleep(seconds)
-    return os.getpid()
 
 
 def fail(x):
@@ -46,34 +34,6 @@ def fail_on_three(x):
     if x == 3:
         raise KeyError(x)
     return x
-
-
-def stop_and_go(pid, end):
-    while time.monotonic() < end:
-        os.kill(pid, signal.SIGSTOP)
-        time.sleep(0.01)
-        os.kill(pid, signal.SIGCONT)
-        time.sleep(0.003)
-
-
-def die(signum):
-    os.kill(os.getpid(), signum)
-
-
-def die_on_two(x):
-    if x == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return x
-
-
-@pytest.fixture
-def pool():
-    pool = fastmp.Pool(2)
-    yield pool
-    pool.terminate()
-    pool.join()
-    for process in pool._pool:
-        process.close()  # pytest keeps the pool alive longer than its look at leftovers
 
 
 def test_map_and_its_relatives(pool):
@@ -228,251 +188,6 @@ def test_a_bad_task_spoils_only_itself(pool):
     assert pool.map(square, [1, 2]) == [1, 4]
 
 
-def test_killed_worker_fails_that_task_alone(pool):
-    others = [pool.apply_async(pid_after, (0.2,)) for _ in range(4)]
-    start = time.monotonic()
-    bad = pool.apply_async(die, (signal.SIGKILL,))
-    with pytest.raises(fastmp.WorkerDied, match="SIGKILL") as caught:
-        bad.get(timeout=20)
-    assert str(caught.value.pid) in str(caught.value)
-    assert caught.value.signal == signal.SIGKILL
-    assert "die" in str(caught.value)
-    assert all(r.get(timeout=20) for r in others)
-    assert time.monotonic() - start < 20
-    assert pool.map(square, range(100)) == [x * x for x in range(100)]
-    assert len(pool._pool) == 2
-
-
-def test_killed_worker_in_map(pool):
-    with pytest.raises(fastmp.WorkerDied, match="SIGKILL"):
-        pool.map(die_on_two, range(10), chunksize=1)
-    results = pool.imap(die_on_two, range(5))
-    got = []
-    for _ in range(5):
-        try:
-            got.append(next(results))
-        except fastmp.WorkerDied:
-            got.append("lost")
-    assert got == [0, 1, "lost", 3, 4]
-    assert pool.map(square, range(100)) == [x * x for x in range(100)]
-
-
-def outcome(result):
-    """The result, or the pid of the worker that died with it."""
-    try:
-        return result.get(timeout=20)
-    except fastmp.WorkerDied as error:
-        return error.pid
-
-
-@pytest.mark.time_limit(120)
-def test_random_kills_never_hang():
-    with fastmp.Pool(2) as pool:
-        for n in range(40):
-            result = pool.map_async(square, range(2000), chunksize=1)
-            victim = pool._pool[n % 2].pid
-            time.sleep(0.0007 * (n % 10))
-            os.kill(victim, signal.SIGKILL)
-            assert outcome(result) in ([x * x for x in range(2000)], victim)
-        assert pool.map(square, range(100)) == [x * x for x in range(100)]
-    pool.join()
-
-
-@pytest.mark.parametrize("call", ["map", "imap", "apply_async"])
-def test_a_worker_stopped_at_any_moment_only_delays(pool, call):
-    """One that is stopped when it has just taken a task holds its place in the ring; the other goes round and round."""
-    expected = [-number for number in range(2000)]
-    pool.map(neg, expected, chunksize=1)
-    pid = pool._pool[0].pid
-    end = time.monotonic() + 2
-    stopper = multiprocessing.get_context("fork").Process(target=stop_and_go, args=(pid, end))
-    stopper.start()
-    try:
-        while time.monotonic() < end:
-            if call == "map":
-                assert pool.map(neg, range(2000), chunksize=1) == expected
-            elif call == "imap":
-                assert list(pool.imap(neg, range(2000))) == expected
-            else:
-                assert [r.get() for r in [pool.apply_async(neg, (n,)) for n in range(2000)]] == expected
-    finally:
-        stopper.join()
-    assert stopper.exitcode == 0
-
-
-def test_idle_worker_killed(pool):
-    os.kill(pool._pool[0].pid, signal.SIGKILL)
-    assert pool.apply_async(square, (4,)).get(timeout=10) == 16
-
-
-def test_exit_code_of_a_worker_that_leaves():
-    with fastmp.Pool(1) as pool, pytest.raises(fastmp.WorkerDied, match="exit code 7"):
-        pool.apply(os._exit, (7,))
-    pool.join()
-
-
-def test_maxtasksperchild():
-    with fastmp.Pool(2, maxtasksperchild=2) as pool:
-        pids = pool.map(pid_after, [0.0] * 12, chunksize=1)
-        assert len(set(pids)) >= 6
-        assert max(map(pids.count, set(pids))) <= 2
-        results = [pool.apply_async(os.getpid) for _ in range(6)]
-        time.sleep(0.1)
-        assert len({r.get(timeout=20) for r in results}) >= 3
-    pool.join()
-
-
-_initialised = []
-
-
-def initialise(value):
-    _initialised.append(value)
-
-
-def initialised(_):
-    return _initialised
-
-
-def test_initializer():
-    with fastmp.Pool(2, initialise, ("hello",)) as pool:
-        assert pool.map(initialised, range(4)) == [["hello"]] * 4
-    pool.join()
-    with pytest.raises(TypeError):
-        fastmp.Pool(1, initializer=5)
-
-
-def fail_to_initialise():
-    raise RuntimeError("initializer")
-
-
-def test_failing_initializer_ends_with_one_error(capfd):
-    pool = fastmp.Pool(2, fail_to_initialise)
-    with pytest.raises(fastmp.WorkerDied, match="initializer") as caught:
-        pool.apply_async(square, (1,)).get(timeout=20)
-    pool.terminate()
-    pool.join()
-    cause = caught.value.__cause__
-    assert isinstance(cause, RuntimeError)
-    assert cause.args == ("initializer",)
-    assert "in fail_to_initialise" in str(cause.__cause__)
-    assert capfd.readouterr().err == ""
-
-
-def fail_with_a_lock():
-    raise RuntimeError(threading.Lock())
-
-
-def test_failing_initializer_whose_exception_does_not_pickle(capfd):
-    with fastmp.Pool(1, fail_with_a_lock) as pool, pytest.raises(fastmp.WorkerDied):
-        pool.map(square, [1, 2])
-    assert "in fail_with_a_lock" in capfd.readouterr().err
-
-
-class DiesAtStart(fastmp.Process):
-    def run(self):
-        os._exit(3)
-
-
-class PoolOfTheDead(fastmp.pool.Pool):
-    @staticmethod
-    def Process(ctx, *args, **kwds):
-        return DiesAtStart(*args, **kwds)
-
-
-def test_workers_that_cannot_begin_are_not_replaced_for_ever():
-    with PoolOfTheDead(2) as pool:
-        with pytest.raises(fastmp.WorkerDied, match="in its start, as all workers before it"):
-            pool.map(square, [1, 2])
-        with pytest.raises(ValueError, match="not running"):
-            pool.map(square, [1, 2])
-
-
-def test_bad_arguments():
-    with pytest.raises(ValueError, match="at least 1"):
-        fastmp.Pool(0)
-    with pytest.raises(ValueError, match="at least 1"):
-        fastmp.Pool(-1)
-    with pytest.raises(ValueError, match="maxtasksperchild"):
-        fastmp.Pool(1, maxtasksperchild=0)
-
-
-def test_close_join_and_after(pool):
-    with pytest.raises(ValueError, match="still running"):
-        pool.join()
-    result = pool.map_async(pid_after, [0.2, 0.2])
-    pool.close()
-    with pytest.raises(ValueError, match="not running"):
-        pool.apply(square, (1,))
-    with pytest.raises(ValueError, match="not running"):
-        pool.map(square, [1])
-    pool.join()
-    assert len(result.get()) == 2
-    assert all(not p.is_alive() for p in pool._pool)
-
-
-def test_with_terminates():
-    with fastmp.Pool(2) as pool:
-        workers = list(pool._pool)
-        pool.apply_async(time.sleep, (60,))
-        start = time.monotonic()
-    pool.join()
-    assert time.monotonic() - start < 10
-    assert all(p.exitcode is not None for p in workers)
-    with pytest.raises(ValueError, match="not running"):
-        pool.__enter__()
-
-
-def test_terminate_ends_busy_workers_at_once():
-    pool = fastmp.Pool(2)
-    for _ in range(4):
-        pool.apply_async(time.sleep, (60,))
-    start = time.monotonic()
-    pool.terminate()
-    pool.join()
-    assert time.monotonic() - start < 10
-
-
-def test_pool_does_not_pickle(pool):
-    with pytest.raises(NotImplementedError):
-        pickle.dumps(pool)
-
-
-def test_unclosed_pool_warns():
-    pool = fastmp.Pool(1)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        del pool
-        gc.collect()
-    assert any(w.category is ResourceWarning for w in caught)
-
-
-def test_a_result_keeps_its_pool_only_until_it_is_there():
-    pool = fastmp.Pool(1)
-    result = pool.apply_async(square, (3,))
-    assert result._pool is pool
-    assert result.get(timeout=10) == 9
-    assert result._pool is None
-    pool.terminate()
-    pool.join()
-
-
-def test_workers_are_daemons_with_names(pool):
-    assert all(p.daemon for p in pool._pool)
-    assert all("PoolWorker" in p.name for p in pool._pool)
-    assert type(pool).__module__ == "fastmp.pool"
-
-
-def test_no_thread_until_one_is_needed():
-    before = threading.active_count()
-    with fastmp.Pool(2) as pool:
-        pool.map(square, range(5000), chunksize=1)
-        pool.apply(square, (1,))
-        assert threading.active_count() == before
-        pool.apply_async(square, (1,), callback=square).get(timeout=10)
-        assert threading.active_count() == before + 1
-    pool.join()
-
-
 def test_threads_wait_each_for_its_own(pool):
     got = {}
 
@@ -503,46 +218,6 @@ def test_a_thread_is_told_at_once_of_a_result_that_another_one_took(pool):
     for thread in threads:
         thread.join(30)
     assert sorted(late)[len(late) // 2] < 0.03  # the re-check period is 0.04
-
-
-def test_ctrl_c_ends_a_map():
-    with fastmp.Pool(2) as pool:
-        timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
-        start = time.monotonic()
-        with pytest.raises(KeyboardInterrupt):
-            pool.map(time.sleep, [30, 30])
-        timer.join()
-    pool.join()
-    assert time.monotonic() - start < 10
-
-
-def run_a_pool_and_wait(pids):
-    pool = fastmp.Pool(2)
-    pool.map_async(time.sleep, [60])
-    pids.put([p.pid for p in pool._pool])
-    time.sleep(60)
-
-
-def is_gone(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as f:
-            return f.read().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
-def test_no_worker_outlives_a_killed_parent():
-    pids = fastmp.SimpleQueue()
-    parent = fastmp.Process(target=run_a_pool_and_wait, args=(pids,))
-    parent.start()
-    workers = pids.get()
-    parent.kill()
-    parent.join()
-    end = time.monotonic() + 1
-    while not all(map(is_gone, workers)):
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 class Counter:
@@ -579,9 +254,6 @@ def test_an_exception_that_cannot_be_pickled_is_still_told(pool):
     assert "in raise_unpicklable" in str(caught.value.__cause__)
 
 
-# ---- under every start method
-
-
 def keywords(*args, **kwds):
     return args, kwds
 
@@ -600,33 +272,18 @@ def test_arguments_of_any_kind(pool):
 
 def test_the_whole_of_a_pool(ctx):
     with ctx.Pool(2) as pool:
-        assert pool.map(parts.square, range(100)) == [n * n for n in range(100)]
-        assert list(pool.imap(parts.square, range(10), chunksize=3)) == [n * n for n in range(10)]
-        assert sorted(pool.imap_unordered(parts.square, range(10))) == [n * n for n in range(10)]
-        assert set(pool.map(parts.pid_after, [0.2] * 2, chunksize=1)) <= {worker.pid for worker in pool._pool}
+        assert pool.map(square, range(100)) == [n * n for n in range(100)]
+        assert list(pool.imap(square, range(10), chunksize=3)) == [n * n for n in range(10)]
+        assert sorted(pool.imap_unordered(square, range(10))) == [n * n for n in range(10)]
+        assert set(pool.map(pid_after, [0.2] * 2, chunksize=1)) <= {worker.pid for worker in pool._pool}
         with pytest.raises(ValueError, match=r"^3$") as caught:
             pool.apply(parts.fail, (3,))
         assert "in fail" in str(caught.value.__cause__)
-        slow = pool.apply_async(parts.pid_after, (0.3,))
+        slow = pool.apply_async(pid_after, (0.3,))
         with pytest.raises(fastmp.TimeoutError):
             slow.get(0)
         assert slow.get(30) > 0
         pool.close()
         with pytest.raises(ValueError, match="not running"):
-            pool.apply(parts.square, (1,))
+            pool.apply(square, (1,))
         pool.join()
-
-
-def test_a_killed_worker(ctx):
-    with ctx.Pool(2) as pool:
-        results = [pool.apply_async(parts.die, (number,)) for number in range(6)]
-        with pytest.raises(fastmp.WorkerDied, match="SIGKILL"):
-            results[2].get(30)
-        assert [results[number].get(30) for number in (0, 1, 3, 4, 5)] == [0, 1, 3, 4, 5]
-        assert pool.map(parts.square, range(10)) == [n * n for n in range(10)]
-
-
-def test_a_worker_s_tasks_are_counted(ctx):
-    with ctx.Pool(1, maxtasksperchild=2) as pool:
-        pids = [pool.apply(parts.pid_after, (0,)) for _ in range(3)]
-    assert pids[0] == pids[1] != pids[2]
