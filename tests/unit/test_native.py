@@ -16,6 +16,7 @@ from typing import Any
 import numpy
 import pytest
 from support.c_functions import sqrt, typed
+from support.processes import eventually
 
 import fastmp
 from fastmp import Array, RawArray, RawValue, Value, _core
@@ -101,6 +102,7 @@ class Mixed(ctypes.Structure):
 def pool() -> Iterator[Any]:
     """Its workers are older than the library."""
     with fastmp.Pool(2) as pool:
+        eventually(lambda: pool._template is None or pool._template.pid)  # it is no test's leftover
         yield pool
 
 
