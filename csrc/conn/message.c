@@ -51,7 +51,7 @@ on_dead(void *ctx, uint32_t owner, bool was_taken, uint64_t position, const stru
 int
 fmp_channel_open(struct fmp_channel *ch, struct fmp_space *space, fmp_off ring_off, uint64_t bytes)
 {
-    *ch = (struct fmp_channel){.space = space, .ring_off = ring_off};
+    *ch = (struct fmp_channel){.space = space, .ring_off = ring_off, .head_waited = UINT64_MAX};
     int rc = fmp_ring_open(&ch->ring, &space->region, ring_off, bytes);
     if (rc != 0) {
         fmp_py_raise(rc, "no fastmp ring at this offset");

@@ -31,6 +31,7 @@ struct fmp_channel {
     uint32_t side_wanted; /* messages sent that would have gone into the side area; the next two are side.c's */
     unsigned char *side;  /* NULL if there is none, or none that this process has met */
     uint64_t tail_seen;   /* the ring's tail, as a receiver of messages in the side area last saw it */
+    uint64_t head_waited; /* the ring's head, when a sender last gave way in vain: lead.c's */
     /* Called with each message while its cell is still taken; may be NULL. */
     void (*on_taken)(void *ctx, const void *head);
     void *on_taken_ctx;

@@ -1,4 +1,5 @@
 /* Sending on a pipe: is anybody there, is there room, push, ring; see pipe.h. */
+#include "conn/lead.h"
 #include "conn/pipe_internal.h"
 #include "pyrt/wait.h"
 #include "sys/clock.h"
@@ -173,6 +174,7 @@ offer(struct fmp_pipe_way *way, const struct outgoing *o)
 static int
 send_outgoing(struct fmp_pipe_end *end, const struct outgoing *o)
 {
+    fmp_lead_give_way(&end->out->channel, o->bytes);
     for (;;) {
         if (check_peer(end) < 0) {
             return FMP_PY_ERROR;

@@ -8,6 +8,7 @@
 
 #include <structmember.h>
 
+#include "conn/lead.h"
 #include "py/args.h"
 #include "py/semlock.h"
 #include "py/types.h"
@@ -134,6 +135,9 @@ send_unbounded(struct fmp_queue *q, struct fmp_wire_writer *w)
 int
 fmp_queue_send(struct fmp_queue *q, struct fmp_wire_writer *w, uint64_t deadline_ns)
 {
+    if (deadline_ns != 0) {
+        fmp_lead_give_way(&q->channel, fmp_wire_size(w));
+    }
     return q->bounded ? send_by(q, w, deadline_ns) : send_unbounded(q, w);
 }
 

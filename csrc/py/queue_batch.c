@@ -5,6 +5,7 @@
  * what was in hand. What the batch saves is Python's call, and the ring's fence and look at the sleepers, which are
  * made once for up to ROW messages (fmp_ring_end_push_unfenced).
  */
+#include "conn/lead.h"
 #include "py/args.h"
 #include "py/queue.h"
 #include "py/semlock.h"
@@ -49,7 +50,7 @@ static int
 send_in_row(struct fmp_queue *q, struct fmp_wire_writer *w, uint64_t deadline_ns)
 {
     int rc = -EAGAIN;
-    if (q->bounded || FMP_LIKELY(fmp_overflow_count(q) == 0)) {
+    if ((q->bounded || FMP_LIKELY(fmp_overflow_count(q) == 0)) && !fmp_lead_is_long(&q->channel, fmp_wire_size(w))) {
         rc = fmp_message_send_in_row(&q->channel, 0, NULL, w);
     }
     if (FMP_LIKELY(rc != -EAGAIN)) {

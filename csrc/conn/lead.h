@@ -1,0 +1,38 @@
+/*
+ * How far a sender of large messages gets ahead of its receivers, in bytes. Called by: py/queue.c, py/queue_batch.c,
+ * conn/pipe_send.c, before a message is sent.
+ *
+ * A ring of 504 messages of 64 KB is 40 MB: neither who writes them nor who reads them finds a line of those in a
+ * cache. So a sender whose lead is more than a part of a usual cache lets the others run first, for a moment, and only
+ * as long as they get on: a queue nobody reads is filled as fast as ever, and nothing is refused that was not refused
+ * before. Blocks that come back meanwhile are warm. Where both share a core, a moment is the receiver's whole turn.
+ */
+#ifndef FMP_CONN_LEAD_H
+#define FMP_CONN_LEAD_H
+
+#include "conn/message.h"
+
+/* The lead that is fine: it fits half of the smallest last-level caches of today, and each turn on a shared core is
+ * much longer than the switch. */
+#define FMP_LEAD_BYTES (UINT64_C(2) << 20)
+
+/* Would a message of `bytes` make a lead that is too long? Those of less than a block never do; one of which few would
+ * fit is in no cache anyway. */
+FMP_INLINE bool
+fmp_lead_is_long(const struct fmp_channel *ch, uint64_t bytes)
+{
+    return FMP_UNLIKELY(bytes > FMP_MESSAGE_SIDE_BYTES) && bytes <= FMP_LEAD_BYTES &&
+           fmp_ring_count(&ch->ring) * bytes > FMP_LEAD_BYTES;
+}
+
+/* Lets the receivers run if the lead is too long. Gives the GIL up meanwhile. */
+void fmp_lead_give_way_slow(struct fmp_channel *ch, uint64_t bytes);
+FMP_INLINE void
+fmp_lead_give_way(struct fmp_channel *ch, uint64_t bytes)
+{
+    if (FMP_UNLIKELY(fmp_lead_is_long(ch, bytes))) {
+        fmp_lead_give_way_slow(ch, bytes);
+    }
+}
+
+#endif
