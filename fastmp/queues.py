@@ -2,7 +2,8 @@
 
 The flow of one object, down the layers and up again::
 
-    Queue.put -> csrc/py/queue.c -> csrc/wire/encode.c -> csrc/conn/message.c -> csrc/ring/ring.c (claim, copy, publish)
+    Queue.put -> csrc/py/queue_put.c -> csrc/wire/encode.c -> csrc/conn/message.c
+              -> csrc/ring/ring.c (claim, copy, publish)
               -> csrc/sync/eventcount.c -> csrc/sys/futex.c  ==>  the other process, and back up to Queue.get
 
 This file is the cold half: life cycle, and the feeder thread of a queue without a bound whose ring is full.

@@ -1,8 +1,9 @@
-/* The Python object behind Queue, SimpleQueue and JoinableQueue. Called by: queue.c, queue_overflow.c. */
+/* The Python object behind Queue, SimpleQueue and JoinableQueue. Called by: queue.c and queue_*.c. */
 #ifndef FMP_PY_QUEUE_H
 #define FMP_PY_QUEUE_H
 
 #include "conn/message.h"
+#include "py/semlock.h"
 #include "pyrt/wait.h"
 #include "sync/bell.h"
 
@@ -79,28 +80,63 @@ fmp_queue_bell_vain(struct fmp_queue *q)
     }
 }
 
-/* queue.c, for queue_batch.c too. queue.Full and queue.Empty: there once a queue is set up. */
+/* queue.c. queue.Full and queue.Empty: there once a queue is set up. */
 extern PyObject *fmp_queue_full_error, *fmp_queue_empty_error;
-/* 0, or -1 with the ValueError of a closed queue set. */
-int fmp_queue_check_open(struct fmp_queue *q);
+/* Sets the error of a queue that is closed, or not initialised. */
+void fmp_queue_raise_unusable(struct fmp_queue *q);
+/* 0, or -1 with that error set. */
+FMP_INLINE int
+fmp_queue_check_open(struct fmp_queue *q)
+{
+    if (FMP_UNLIKELY(q->closed || q->handle.off == 0)) {
+        fmp_queue_raise_unusable(q);
+        return -1;
+    }
+    return 0;
+}
 /* block (may be NULL) to a deadline that was made of the timeout, which does not count if block is false. 0, or -1 with
  * an exception set. */
-int fmp_queue_apply_block(PyObject *block, uint64_t *deadline_ns);
-/* Sends what the writer holds, waiting for room until the deadline, or without a bound keeping it for later:
- * FMP_PY_READY, FMP_PY_TIMEOUT, FMP_PY_ERROR. */
+FMP_INLINE int
+fmp_queue_apply_block(PyObject *block, uint64_t *deadline_ns)
+{
+    int blocks = fmp_py_block_arg(block);
+    if (blocks == 0) {
+        *deadline_ns = 0;
+    }
+    return blocks < 0 ? -1 : 0;
+}
+FMP_INLINE struct fmp_ring *
+fmp_queue_ring(struct fmp_queue *q)
+{
+    return &q->channel.ring;
+}
+
+/* queue_put.c. Sends what the writer holds, waiting for room until the deadline, or without a bound keeping it for
+ * later: FMP_PY_READY, FMP_PY_TIMEOUT, FMP_PY_ERROR. */
 int fmp_queue_send(struct fmp_queue *q, struct fmp_wire_writer *w, uint64_t deadline_ns);
 /* The standard library pickles in its feeder thread and reports there; so does this, at once. 0 if the hook took the
  * error. */
 int fmp_queue_report_unpicklable(struct fmp_queue *q, PyObject *obj);
-/* The next object, waited for until the deadline; NULL with queue.Empty or another exception set. */
+
+/* queue_get.c. The next object, waited for until the deadline; NULL with queue.Empty or another exception set. */
 PyObject *fmp_queue_get_by(struct fmp_queue *q, uint64_t deadline_ns);
 
-/* queue_batch.c: the methods put_many and get_many. */
-extern const char fmp_queue_put_many_doc[], fmp_queue_get_many_doc[];
-PyObject *fmp_queue_put_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
-PyObject *fmp_queue_get_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+/* Methods: of queue_put.c, queue_get.c and queue_batch.c; METH_FASTCALL | METH_KEYWORDS but for the last one. */
+#define FMP_QUEUE_METHODS(X) \
+    X(put)                   \
+    X(put_nowait)            \
+    X(get)                   \
+    X(poll)                  \
+    X(put_many)              \
+    X(get_many)
+#define FMP_QUEUE_DECLARE(name)                                                                             \
+    PyObject *fmp_queue_##name(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames); \
+    extern const char fmp_queue_##name##_doc[];
+FMP_QUEUE_METHODS(FMP_QUEUE_DECLARE)
+#undef FMP_QUEUE_DECLARE
+PyObject *fmp_queue_get_nowait(PyObject *self, PyObject *unused);
 
-/* Keeps a message for later. 0, or -1 with MemoryError. Takes the message over. */
+/* queue_overflow.c. Keeps a message for later. 0, or -1 with MemoryError. Takes the message over. */
 int fmp_overflow_add(struct fmp_queue *q, const struct fmp_message *m);
 /* Takes back what was added last, if there is anything. */
 void fmp_overflow_drop_last(struct fmp_queue *q);

@@ -8,7 +8,6 @@
 #include "conn/lead.h"
 #include "py/args.h"
 #include "py/queue.h"
-#include "py/semlock.h"
 
 /* Messages after which sleepers are looked for, signals are handled and other threads may run. */
 #define ROW 256
@@ -41,7 +40,7 @@ breathe(void)
 static void
 settle_puts(struct fmp_queue *q)
 {
-    fmp_ring_wake_consumers(&q->channel.ring);
+    fmp_ring_wake_consumers(fmp_queue_ring(q));
     fmp_queue_bell_ring(q);
 }
 
@@ -166,7 +165,7 @@ take_there(struct fmp_queue *q, PyObject *list, Py_ssize_t most)
         }
         rc = append(list, fmp_message_decode(q->channel.space, &m));
         if (FMP_UNLIKELY(PyList_GET_SIZE(list) % ROW == 0) && rc == 0) {
-            fmp_ring_wake_producers(&q->channel.ring);
+            fmp_ring_wake_producers(fmp_queue_ring(q));
             rc = breathe();
         }
     }
@@ -179,7 +178,7 @@ static Py_ssize_t
 parse_most(struct fmp_queue *q, PyObject *max)
 {
     if (max == NULL || max == Py_None) {
-        uint64_t there = fmp_ring_count(&q->channel.ring);
+        uint64_t there = fmp_ring_count(fmp_queue_ring(q));
         return there > 0 ? (Py_ssize_t)there : 1;
     }
     Py_ssize_t most = PyNumber_AsSsize_t(max, NULL); /* clipped */
@@ -221,7 +220,7 @@ fmp_queue_get_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyOb
         return NULL;
     }
     int rc = take_there(q, list, most);
-    fmp_ring_wake_producers(&q->channel.ring);
+    fmp_ring_wake_producers(fmp_queue_ring(q));
     fmp_queue_bell_heard(q);
     if (rc < 0) {
         tell("received", list);

@@ -1,6 +1,6 @@
 /*
  * The descriptor of a queue, for those who give `queue._reader` to select, asyncio or connection.wait. Called by:
- * queue.c, queue_batch.c, queue_overflow.c.
+ * queue.c and the other queue_*.c.
  *
  * It is a pipe made with the queue, so that every process that has the queue can ring it. As long as nobody has asked
  * for it, it costs a put one load (sync/bell.h). Forked processes inherit it, others get a copy with the queue. A
@@ -30,7 +30,7 @@
 static struct fmp_region *
 region_of(struct fmp_queue *q)
 {
-    return q->channel.ring.region;
+    return fmp_queue_ring(q)->region;
 }
 
 static struct fmp_bell
@@ -120,7 +120,7 @@ static int
 renew(struct fmp_queue *q)
 {
     struct fmp_bell bell = bell_of(q);
-    return fmp_bell_renew(&bell, fmp_ring_may_pop, &q->channel.ring);
+    return fmp_bell_renew(&bell, fmp_ring_may_pop, fmp_queue_ring(q));
 }
 
 /* A new descriptor, as nobody can be asked for the one there was. 0, also if somebody else was faster, or -errno. */
@@ -209,7 +209,7 @@ fmp_queue_bell_ring_slow(struct fmp_queue *q)
     while (find(q)) {
         struct fmp_bell bell = bell_of(q);
         /* The message is sent, whatever becomes of the bell. */
-        if (fmp_bell_ring(&bell, fmp_ring_may_pop, &q->channel.ring) != -ESTALE ||
+        if (fmp_bell_ring(&bell, fmp_ring_may_pop, fmp_queue_ring(q)) != -ESTALE ||
             is_ours(q, fmp_load_acquire(&q->shm->bell_place))) { /* Q5 */
             return; /* ours, and the word is behind: who renews it looks at the ring afterwards */
         }
@@ -226,7 +226,7 @@ fmp_queue_bell_hush(struct fmp_queue *q)
         (void)renew(q);
     }
     struct fmp_bell bell = bell_of(q);
-    (void)fmp_bell_hush(&bell, fmp_ring_may_pop, &q->channel.ring);
+    (void)fmp_bell_hush(&bell, fmp_ring_may_pop, fmp_queue_ring(q));
 }
 
 void

@@ -1,6 +1,6 @@
 /*
  * The overflow of a Queue without a bound: messages of this process that wait, in order, for room in the ring. Called
- * by: queue.c.
+ * by: queue_put.c, queue.c.
  *
  * put never blocks on such a queue, and the ring is bounded. While there is overflow, every put of this process goes
  * behind it, and a feeder thread (made by fastmp/queues.py on first need, gone when the overflow is) moves it into the
@@ -110,7 +110,7 @@ fmp_queue_feed(PyObject *self, PyObject *unused)
         if (rc != -EAGAIN) {
             return fmp_py_raise(rc, NULL);
         }
-        if (fmp_py_await(&q->channel.ring.shm->space, fmp_ring_may_push, &q->channel.ring, FMP_NEVER, &spin) < 0) {
+        if (fmp_py_await(&fmp_queue_ring(q)->shm->space, fmp_ring_may_push, fmp_queue_ring(q), FMP_NEVER, &spin) < 0) {
             return NULL;
         }
     }
