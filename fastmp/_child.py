@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import builtins
-import itertools
 import os
 import sys
 import threading
@@ -145,8 +144,6 @@ _core.set_up_child(
     sys,
     atexit,
     util._afterfork_registry.data,
-    itertools.count,
-    1,
     tuple(
         _original(owner, name)
         for owner, names in {

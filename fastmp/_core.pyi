@@ -29,7 +29,7 @@ def pidfd_open(pid: int, /) -> int: ...
 def die_with_parent(pid: int, /) -> None: ...
 def follow(pidfd: int, /) -> None: ...
 
-# csrc/py/child.c: from the fork to the end of a child
+# csrc/py/child*.c: from the fork to the end of a child
 def set_up_child(
     process: ModuleType,
     util: ModuleType,
@@ -37,8 +37,6 @@ def set_up_child(
     sys: ModuleType,
     atexit: ModuleType,
     after_forkers: dict[Any, Any],
-    count: type,
-    one: int,
     originals: tuple[tuple[Any, str, Any, Any], ...],
     bootstrap: Any,
     run: Any,
