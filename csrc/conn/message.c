@@ -385,7 +385,7 @@ read_side(struct fmp_channel *ch, struct fmp_message *m, const struct fmp_ring_t
     fetch_next(ch, side, t->position, bytes);
     side += fmp_side_at(ch, t->position);
     m->bytes = bytes;
-    m->leaf = ch->of_objects ? fmp_wire_leaf(side, bytes) : NULL;
+    m->leaf = ch->of_objects && m->tag == FMP_MESSAGE_OBJECT ? fmp_wire_leaf(side, bytes) : NULL;
     if (m->leaf == NULL) {
         fmp_copy_many(m->data, side, bytes);
     }
@@ -406,6 +406,7 @@ fmp_message_pop(struct fmp_channel *ch, struct fmp_message *m)
     fmp_off block = record->block;
     FMP_READ_ONCE(block);
     m->tag = record->tag;
+    FMP_READ_ONCE(m->tag); /* it is looked at twice */
     m->parcels = 0;
     m->block = 0;
     m->leaf = NULL;

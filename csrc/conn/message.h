@@ -21,13 +21,16 @@
  * chunk of the heap. */
 #define FMP_MESSAGE_SIDE_BYTES 1984u
 
+/* The tag of an encoded object, in a channel of objects. */
+#define FMP_MESSAGE_OBJECT 0
+
 struct fmp_channel {
     struct fmp_space *space;
     fmp_off ring_off;
     struct fmp_ring ring;
     uint32_t head_bytes;  /* 0, or the size of the head that this channel's messages have */
     bool in_row;          /* set by fmp_message_*_in_row only */
-    bool of_objects;      /* whoever takes a message decodes it: see `leaf` */
+    bool of_objects;      /* whoever takes a message tagged FMP_MESSAGE_OBJECT decodes it: see `leaf` */
     uint32_t side_wanted; /* messages sent that would have gone into the side area; the next two are side.c's */
     unsigned char *side;  /* NULL if there is none, or none that this process has met */
     uint64_t tail_seen;   /* the ring's tail, as a receiver of messages in the side area last saw it */
@@ -43,7 +46,7 @@ struct fmp_message {
     uint64_t bytes;   /* of the wire message */
     fmp_off block;    /* where it is, or 0: in `data` */
     uint64_t parcels; /* how many lie in the table behind it; only with a block */
-    PyObject *leaf;   /* taken out of a channel of objects, it may be decoded already; else NULL */
+    PyObject *leaf;   /* taken out of a channel of objects, such a one may be decoded already; else NULL */
     unsigned char head[FMP_MESSAGE_HEAD_MAX] FMP_ALIGNED;
     unsigned char data[FMP_MESSAGE_SIDE_BYTES];
 };

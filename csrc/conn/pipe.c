@@ -28,7 +28,11 @@ open_way(struct fmp_pipe_way *way, uint64_t limit, PyObject *record)
         (void)fmp_ring_init(fmp_handle_at(&way->block), limit); /* the limit is a good one */
     }
     way->shm = (struct fmp_pipe_shm *)((char *)fmp_handle_at(&way->block) + ring_bytes);
-    return fmp_channel_open(&way->channel, way->block.space, way->block.off, ring_bytes);
+    if (fmp_channel_open(&way->channel, way->block.space, way->block.off, ring_bytes) < 0) {
+        return -1;
+    }
+    way->channel.of_objects = true;
+    return 0;
 }
 
 void

@@ -156,6 +156,7 @@ fmp_connection_load(struct fmp_connection *c, struct fmp_message *m)
 {
     struct fmp_space *space = c->end.space;
     if (fmp_space_use(space) == 0) {
+        Py_CLEAR(m->leaf);
         return NULL;
     }
     if (FMP_LIKELY(m->tag == FMP_CONNECTION_OBJECT)) {

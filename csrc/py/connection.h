@@ -7,7 +7,7 @@
 #include "pyrt/wait.h"
 
 /* What a record of a pipe holds: an encoded object (send), or plain bytes (send_bytes). */
-enum fmp_connection_kind { FMP_CONNECTION_OBJECT = 0, FMP_CONNECTION_BYTES = 1 };
+enum fmp_connection_kind { FMP_CONNECTION_OBJECT = FMP_MESSAGE_OBJECT, FMP_CONNECTION_BYTES = 1 };
 
 /* An end of a pipe of ours while `end.pipe` is set; otherwise a connection of the standard library, open or closed. */
 struct fmp_connection {

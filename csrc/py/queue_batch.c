@@ -50,7 +50,7 @@ send_in_row(struct fmp_queue *q, struct fmp_wire_writer *w, uint64_t deadline_ns
 {
     int rc = -EAGAIN;
     if ((q->bounded || FMP_LIKELY(fmp_overflow_count(q) == 0)) && !fmp_lead_is_long(&q->channel, fmp_wire_size(w))) {
-        rc = fmp_message_send_in_row(&q->channel, 0, NULL, w);
+        rc = fmp_message_send_in_row(&q->channel, FMP_MESSAGE_OBJECT, NULL, w);
     }
     if (FMP_LIKELY(rc != -EAGAIN)) {
         return rc;

@@ -26,7 +26,7 @@ static int
 send_by(struct fmp_queue *q, struct fmp_wire_writer *w, uint64_t deadline_ns)
 {
     for (;;) {
-        int rc = fmp_message_send(&q->channel, 0, NULL, w);
+        int rc = fmp_message_send(&q->channel, FMP_MESSAGE_OBJECT, NULL, w);
         if (rc != -EAGAIN) {
             return rc == 0 ? FMP_PY_READY : FMP_PY_ERROR;
         }
@@ -61,7 +61,7 @@ static int
 overflow(struct fmp_queue *q, struct fmp_wire_writer *w)
 {
     struct fmp_message m;
-    if (fmp_message_prepare(q->channel.space, &m, 0, w) < 0 || fmp_overflow_add(q, &m) < 0) {
+    if (fmp_message_prepare(q->channel.space, &m, FMP_MESSAGE_OBJECT, w) < 0 || fmp_overflow_add(q, &m) < 0) {
         return -1;
     }
     if (start_feeder(q) < 0) {
@@ -80,7 +80,7 @@ send_unbounded(struct fmp_queue *q, struct fmp_wire_writer *w)
     }
     uint64_t head = 0, seen = UINT64_MAX;
     for (;;) {
-        int rc = fmp_message_send(&q->channel, 0, NULL, w);
+        int rc = fmp_message_send(&q->channel, FMP_MESSAGE_OBJECT, NULL, w);
         if (rc != -EAGAIN) {
             return rc;
         }

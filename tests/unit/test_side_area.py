@@ -1,5 +1,6 @@
 """Messages beside the cells of a ring (csrc/conn/side.h): 105 to 1,984 bytes, once a ring has carried many such."""
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -106,5 +107,25 @@ def test_pipe_by_objects_and_by_bytes() -> None:
         else:
             writer.send_bytes(b"x" * size)
             assert reader.recv_bytes() == b"x" * size
+    reader.close()
+    writer.close()
+
+
+def test_what_a_pipe_makes_of_a_message_beside_its_cell() -> None:
+    reader, writer = fastmp.Pipe(duplex=False)
+    for _ in range(1024):  # as many as its ring has cells: now there is an area
+        writer.send(bytes(1000))
+        reader.recv()
+    for kind, make in MAKERS.items():
+        for size in (120, 255, 256, 1900):
+            writer.send(make(size))
+            found = reader.recv()
+            assert found == make(size), kind
+            assert type(found) is type(make(size))
+            writer.send(make(size))
+            assert pickle.loads(reader.recv_bytes()) == make(size), kind  # as any reader of the standard library's
+            room = bytearray(4096)
+            writer.send(make(size))
+            assert pickle.loads(room[: reader.recv_bytes_into(room)]) == make(size), kind
     reader.close()
     writer.close()
