@@ -8,6 +8,7 @@
 #include "conn/side.h"
 #include "heap/parcels.h"
 #include "pyrt/wait.h"
+#include "wire/encode.h"
 
 /* How the record's inline bytes look when the message is in a block. */
 struct in_block {
@@ -280,7 +281,7 @@ send_block(struct fmp_channel *ch, uint32_t tag, const void *head, struct fmp_wi
 int
 fmp_message_send(struct fmp_channel *ch, uint32_t tag, const void *head, struct fmp_wire_writer *w)
 {
-    size_t bytes = fmp_wire_size(w);
+    size_t bytes = fmp_writer_size(w);
     size_t parcels = fmp_wire_parcels(w, ch->space);
     if (FMP_LIKELY(bytes <= FMP_RING_INLINE_BYTES - ch->head_bytes && parcels == 0)) {
         return send_in_place(ch, tag, head, w, bytes, NULL);

@@ -4,6 +4,7 @@
 #include "pyrt/wait.h"
 #include "sys/clock.h"
 #include "sys/io.h"
+#include "wire/encode.h"
 
 /* How long the kernel's word that the peer is there is believed: a poll(2) costs 0.3 us, and without a limit a message
  * to a killed peer would seem to have been sent. A close in order is seen at once (reader_closes). */
@@ -193,7 +194,7 @@ send_outgoing(struct fmp_pipe_end *end, const struct outgoing *o)
 int
 fmp_pipe_send(struct fmp_pipe_end *end, uint32_t tag, struct fmp_wire_writer *w)
 {
-    struct outgoing o = {.bytes = fmp_wire_size(w), .tag = tag, .writer = w};
+    struct outgoing o = {.bytes = fmp_writer_size(w), .tag = tag, .writer = w};
     return send_outgoing(end, &o);
 }
 

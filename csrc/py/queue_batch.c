@@ -8,6 +8,7 @@
 #include "conn/lead.h"
 #include "py/args.h"
 #include "py/queue.h"
+#include "wire/encode.h"
 
 /* Messages after which sleepers are looked for, signals are handled and other threads may run. */
 #define ROW 256
@@ -49,7 +50,7 @@ static int
 send_in_row(struct fmp_queue *q, struct fmp_wire_writer *w, uint64_t deadline_ns)
 {
     int rc = -EAGAIN;
-    if ((q->bounded || FMP_LIKELY(fmp_overflow_count(q) == 0)) && !fmp_lead_is_long(&q->channel, fmp_wire_size(w))) {
+    if ((q->bounded || FMP_LIKELY(fmp_overflow_count(q) == 0)) && !fmp_lead_is_long(&q->channel, fmp_writer_size(w))) {
         rc = fmp_message_send_in_row(&q->channel, FMP_MESSAGE_OBJECT, NULL, w);
     }
     if (FMP_LIKELY(rc != -EAGAIN)) {

@@ -8,6 +8,7 @@
 #include "py/args.h"
 #include "py/queue.h"
 #include "sys/clock.h"
+#include "wire/encode.h"
 
 /* How long an unbounded put waits for a consumer to make progress before it overflows: a scheduler's slice, in which a
  * consumer that was put off its core comes back. It waits so once; what follows goes behind the overflow at once. */
@@ -102,7 +103,7 @@ int
 fmp_queue_send(struct fmp_queue *q, struct fmp_wire_writer *w, uint64_t deadline_ns)
 {
     if (deadline_ns != 0) {
-        fmp_lead_give_way(&q->channel, fmp_wire_size(w));
+        fmp_lead_give_way(&q->channel, fmp_writer_size(w));
     }
     return q->bounded ? send_by(q, w, deadline_ns) : send_unbounded(q, w);
 }

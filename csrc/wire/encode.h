@@ -1,6 +1,6 @@
 /*
- * The writer: where one message grows, and what wire's files give to each other. Called by: wire/ only; others see
- * wire.h.
+ * The writer: where one message grows, and what wire's files give to each other. Called by: wire/, and for
+ * fmp_writer_size who sends; others see wire.h.
  *
  * A message is the writer's own bytes (in `scratch`, or on the heap once they are more) with segments in between:
  * memory of other objects, which are held until the reset. Invariants: start <= next <= end; segments are in the order
@@ -58,6 +58,13 @@ FMP_INLINE size_t
 fmp_writer_own(const struct fmp_wire_writer *w)
 {
     return (size_t)(w->next - w->start);
+}
+
+/* fmp_wire_size, for who asks for each message. */
+FMP_INLINE size_t
+fmp_writer_size(const struct fmp_wire_writer *w)
+{
+    return fmp_writer_own(w) + w->segment_bytes;
 }
 
 /* writer.c. Each: 0, or -1 with an exception set. */

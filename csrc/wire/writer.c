@@ -208,7 +208,7 @@ fmp_wire_let_go(struct fmp_wire_writer *w)
 size_t
 fmp_wire_size(const struct fmp_wire_writer *w)
 {
-    return fmp_writer_own(w) + w->segment_bytes;
+    return fmp_writer_size(w);
 }
 
 void
