@@ -1,7 +1,8 @@
 """What a program of tests/clients/programs/ is: one file each, which tells what to install, run and compare.
 
 NAME.toml describes a command; NAME.py is a script that carries the same table in its inline metadata, under
-`[tool.client]`, with its requirements under `dependencies`. The keys are those of `Client`.
+`[tool.client]`, with its requirements under `dependencies`. The keys are those of `Client`. What several scripts use is
+in programs/parts/.
 """
 
 from __future__ import annotations

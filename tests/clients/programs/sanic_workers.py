@@ -26,30 +26,16 @@
 # """
 # ///
 
-import contextlib
-import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from parts.web import free_port, get
+
 LOG = Path("sanic.log")
-
-
-def free_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
-
-
-def get(port):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    with contextlib.closing(connection):
-        connection.request("GET", "/")
-        return connection.getresponse().read().decode()
 
 
 def wait_for_workers(server):

@@ -13,35 +13,11 @@
 # """
 # ///
 
-import contextlib
-import http.client
 import signal
-import socket
 import subprocess
 import sys
-import time
 
-
-def free_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
-
-
-def get(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    with contextlib.closing(connection):
-        connection.request("GET", path)
-        return connection.getresponse().read().decode()
-
-
-def get_when_it_is_up(server, port, path):
-    while server.poll() is None:
-        try:
-            return get(port, path)
-        except ConnectionRefusedError:
-            time.sleep(0.02)
-    raise RuntimeError(server.stdout.read())
+from parts.web import free_port, get, get_when_it_is_up
 
 
 def main():
