@@ -9,15 +9,13 @@ import os
 import random
 import re
 import select
-import signal
 import tempfile
 import time
 from collections import Counter
-from contextlib import suppress
 from typing import Any
 
-from case import adopt_orphans
 from episode import KILLS, WORLDS, Report, be_episode, choose
+from groups import adopt_orphans, end_group, kill_group, reap_all
 from stage import SLOW_SECONDS
 
 EPISODE_SECONDS = 120.0
@@ -40,37 +38,6 @@ def read_report(read_end: int, seconds: float) -> Report | None:
     return Report(**json.loads(data)) if data else None
 
 
-def reap_all() -> None:
-    """Orphans of the episodes are this process's children."""
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0] != 0:
-            pass
-
-
-def group_is_gone(group: int) -> bool:
-    """Whether nobody of an episode lives."""
-    reap_all()
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
-def end_group(group: int, patience: float) -> bool:
-    """Whether all of an episode have ended by themselves; all are killed."""
-    deadline = time.monotonic() + patience
-    while not group_is_gone(group):
-        if time.monotonic() > deadline:
-            with suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)
-            while not group_is_gone(group):
-                time.sleep(0.005)
-            return False
-        time.sleep(0.002)
-    return True
-
-
 def run_episode(names: list[str], seed: int, kills: int, storm: bool) -> Report:
     """Play one in a new process, in a session of its own."""
     read_end, write_end = os.pipe()
@@ -85,10 +52,7 @@ def run_episode(names: list[str], seed: int, kills: int, storm: bool) -> Report:
         finally:
             os.close(read_end)
             if report is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(pid, signal.SIGCONT)
-                    os.killpg(pid, signal.SIGUSR1)
-                    time.sleep(0.5)
+                kill_group(pid)
             alone = end_group(pid, 0 if report is None or report.error else 10)
         if report is None:
             report = Report(episodes=1, error=f"no report within {EPISODE_SECONDS:.0f} s, or died")

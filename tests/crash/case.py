@@ -4,7 +4,6 @@ Called by: run.py. The case's process has a session of its own, so that nothing 
 limit. It is forked from the runner, which has imported fastmp but made no object: each case has its own shared memory.
 """
 
-import ctypes
 import faulthandler
 import gc
 import json
@@ -21,6 +20,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from groups import end_group, kill_group
+
 import fastmp
 from fastmp import _core
 
@@ -34,8 +35,8 @@ SETTLE_SECONDS = 10.0
 WARM_BYTES = 32 << 20
 #: For so long the victim is stopped: more than a waiter sleeps before it asks who lives.
 STOP_SECONDS = 0.15
-
-PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
+#: How long processes of a case may outlive its outcome.
+LEFT_SECONDS = 2.0
 
 fork = fastmp.get_context("fork")
 
@@ -212,49 +213,6 @@ def _be_case(
     os._exit(0)
 
 
-def _kill_group(group: int) -> None:
-    """Each process first tells where it is."""
-    with suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGUSR1)
-        time.sleep(0.3)
-        os.killpg(group, signal.SIGKILL)
-
-
-def _group_is_gone(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
-def _reap_all() -> None:
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0] != 0:
-            pass
-
-
-def _leftovers(group: int, patience: float = 2.0) -> bool:
-    """Whether a process of the case outlives it; all are killed."""
-    deadline = time.monotonic() + patience
-    left = False
-    _reap_all()
-    while not _group_is_gone(group):
-        if time.monotonic() > deadline:
-            left = True
-            with suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)
-        time.sleep(0.002)
-        _reap_all()
-    return left
-
-
-def adopt_orphans() -> None:
-    """From now on orphans of the cases are children of this process, which reaps them."""
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
-
-
 def _stopped(group: int) -> list[int]:
     """The processes of the case that are stopped."""
     found = []
@@ -306,14 +264,14 @@ def run_case(
         try:
             outcome = _read_outcome(read_end, seconds, pid if action == "stop" else 0)
         except BaseException:  # the runner is told to end: so is the case
-            _kill_group(pid)
+            kill_group(pid)
             raise
         finally:
             os.close(read_end)
         if outcome is None:
             outcome = Outcome(error=f"hangs, or died: no outcome within {seconds:.0f} s\n")
-            _kill_group(pid)
-        if _leftovers(pid) and not outcome.error:
+            kill_group(pid)
+        if not end_group(pid, LEFT_SECONDS) and not outcome.error:
             outcome.error = "a process was left behind"
         if outcome.error:
             errors.seek(0)

@@ -176,7 +176,7 @@ def play_all(arguments: argparse.Namespace) -> int:
     def wanted_point(point: str) -> bool:
         return arguments.point is None or arguments.point in point
 
-    from case import adopt_orphans
+    from groups import adopt_orphans
 
     adopt_orphans()
     tally = Tally()
