@@ -97,6 +97,16 @@ check_sleep_ms(int milliseconds)
         ;
 }
 
+/* The next number of a row that the seed begins; a seed is not 0. */
+CHECK_UNUSED static uint64_t
+check_random(uint64_t *seed)
+{
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    return *seed;
+}
+
 /* The state of a process as /proc tells it: 'R' runs, 'S' sleeps, 'Z' has ended, ... */
 CHECK_UNUSED static char
 check_state_of(pid_t pid)

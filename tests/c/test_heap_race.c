@@ -94,21 +94,12 @@ finish(struct actor *a)
     }
 }
 
-static uint64_t
-next_random(struct actor *a)
-{
-    a->seed ^= a->seed << 13;
-    a->seed ^= a->seed >> 7;
-    a->seed ^= a->seed << 17;
-    return a->seed;
-}
-
 /* Few sizes, so that all fight for the same blocks; now and then a large one. */
 static uint64_t
 some_size(struct actor *a)
 {
     static const uint64_t sizes[] = {64, 200, 1000, 1000, 70000, 200000};
-    uint64_t r = next_random(a);
+    uint64_t r = check_random(&a->seed);
     return r % 100 == 0 ? 2 << 20 : sizes[r / 100 % 6];
 }
 
@@ -169,20 +160,20 @@ exchange_messages(struct actor *a)
 {
     fmp_off mine[8] = {0};
     for (int round = 0; round < 4000; round++) {
-        unsigned i = next_random(a) % 8;
+        unsigned i = check_random(&a->seed) % 8;
         if (mine[i] == 0) {
             CHECK_OK(fmp_heap_alloc(a->heap, some_size(a), &mine[i]));
             mark(a, mine[i], UINT64_C(1) << 63 | a->region.me);
             continue;
         }
         CHECK_EQ(check_mark(a, mine[i]), UINT64_C(1) << 63 | a->region.me);
-        if (next_random(a) % 2) {
+        if (check_random(&a->seed) % 2) {
             fmp_heap_free(a->heap, mine[i]);
         } else {
-            send(a, mine[i], next_random(a) % SLOTS);
+            send(a, mine[i], check_random(&a->seed) % SLOTS);
         }
         mine[i] = 0;
-        receive(a, next_random(a) % SLOTS);
+        receive(a, check_random(&a->seed) % SLOTS);
     }
     for (int i = 0; i < 8; i++) {
         fmp_heap_free(a->heap, mine[i]); /* 0 is no block: ignored */
@@ -246,7 +237,7 @@ start_child(struct actor *a, struct actor *child)
     uint32_t id = fmp_participant_reserve(&a->region);
     CHECK(id != 0);
     *child = *a;
-    child->seed = next_random(a);
+    child->seed = check_random(&a->seed);
     child->depth = a->depth - 1;
     for (int i = 0; i < BLOCKS; i++) {
         if (a->held[i] != 0) {
@@ -261,7 +252,7 @@ static void
 maybe_drop(struct actor *a, unsigned one_in)
 {
     for (int i = 0; i < BLOCKS; i++) {
-        if (a->held[i] != 0 && next_random(a) % one_in == 0) {
+        if (a->held[i] != 0 && check_random(&a->seed) % one_in == 0) {
             check_pattern(a, a->held[i]);
             fmp_heap_drop(a->heap, a->held[i], a->region.me);
             a->held[i] = 0;
@@ -275,10 +266,10 @@ hold_and_drop(struct actor *a)
     struct actor children[TREE_CHILDREN];
     for (int i = 0; i < TREE_CHILDREN && a->depth > 0; i++) {
         start_child(a, &children[i]);
-        scribble(a, (int)(next_random(a) % 20));
+        scribble(a, (int)(check_random(&a->seed) % 20));
         maybe_drop(a, 4);
     }
-    scribble(a, (int)(next_random(a) % 20));
+    scribble(a, (int)(check_random(&a->seed) % 20));
     maybe_drop(a, 1);
     for (int i = 0; i < TREE_CHILDREN && a->depth > 0; i++) {
         finish(&children[i]);

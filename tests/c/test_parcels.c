@@ -287,15 +287,6 @@ struct mailbox {
     _Atomic uint64_t cells[SLOTS];
 };
 
-static uint64_t
-next_random(struct actor *a)
-{
-    a->seed ^= a->seed << 13;
-    a->seed ^= a->seed >> 7;
-    a->seed ^= a->seed << 17;
-    return a->seed;
-}
-
 static void
 check_pattern(struct actor *a, fmp_off off)
 {
@@ -327,7 +318,7 @@ static void
 send(struct actor *a, fmp_off held)
 {
     struct mailbox *box = fmp_at(&a->region, ring_off);
-    uint64_t cell = next_random(a) % SLOTS, none = 0;
+    uint64_t cell = check_random(&a->seed) % SLOTS, none = 0;
     fmp_off parcel = new_parcel(a, held);
     CHECK_OK(fmp_parcel_send(a->heap, parcel, ring_off, cell));
     if (!fmp_cas_relaxed(&box->cells[cell], &none, parcel)) { /* full: take it back */
@@ -341,13 +332,13 @@ static fmp_off
 receive(struct actor *a)
 {
     struct mailbox *box = fmp_at(&a->region, ring_off);
-    uint64_t cell = next_random(a) % SLOTS;
+    uint64_t cell = check_random(&a->seed) % SLOTS;
     fmp_off parcel = atomic_exchange_explicit(&box->cells[cell], 0, memory_order_relaxed), target = 0;
     if (parcel == 0) {
         return 0;
     }
     CHECK_OK(fmp_parcel_receive(a->heap, parcel, ring_off, cell));
-    if (next_random(a) % 4 != 0) {
+    if (check_random(&a->seed) % 4 != 0) {
         CHECK_OK(fmp_parcel_open(a->heap, parcel, &target));
     }
     fmp_parcel_free(a->heap, parcel);
@@ -362,13 +353,13 @@ pass_on(struct actor *a)
         if (held == 0) {
             held = receive(a);
         }
-        if (held == 0 && next_random(a) % 4 == 0) {
+        if (held == 0 && check_random(&a->seed) % 4 == 0) {
             held = patterned(a);
         }
         scribble(a);
         if (held != 0) {
             check_pattern(a, held);
-            for (uint64_t n = next_random(a) % 3; n > 0; n--) {
+            for (uint64_t n = check_random(&a->seed) % 3; n > 0; n--) {
                 send(a, held);
             }
             check_pattern(a, held);

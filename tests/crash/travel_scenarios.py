@@ -5,7 +5,7 @@ check beside it is in case.py: no object stays that nobody has.
 """
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from queue import Empty
@@ -24,20 +24,27 @@ def set_event() -> Any:
     return event
 
 
-def take_all(queue: Any, process: Any) -> int:
-    """Take objects out until the process has ended and the queue is empty; each must be whole. How many."""
-    count = 0
+def taken(queue: Any, process: Any) -> Iterator[Any]:
+    """What is in the queue, until the process has ended and the queue is empty."""
     while True:
         done = process.exitcode is not None
         try:
-            first, second = queue.get(timeout=0.02)
+            message = queue.get(timeout=0.02)
         except Empty:
             if done:
-                return count
-            continue
+                return
+        else:
+            yield message
+
+
+def take_all(queue: Any, process: Any) -> int:
+    """Take objects out to the end; each must be whole. How many."""
+    count = 0
+    for first, second in taken(queue, process):
         assert first.is_set()
         with second:
             count += 1
+    return count
 
 
 def send(queue: Any, notes: Notes, kept: Any) -> None:
@@ -102,20 +109,14 @@ def send_arrays(queue: Any, notes: Notes, kept: Any) -> None:
 
 
 def take_arrays(queue: Any, process: Any) -> int:
-    """Take arrays out, each with a view on the one that everybody has, until the process has ended. How many."""
+    """Take arrays out to the end, each with a view on the one that everybody has. How many."""
     count = 0
-    while True:
-        done = process.exitcode is not None
-        try:
-            made, kept = queue.get(timeout=0.02)
-        except Empty:
-            if done:
-                return count
-            continue
+    for made, kept in taken(queue, process):
         assert len(made) == 8995
         assert made[0] == made[8994]
         kept[0] += 1
         count += 1
+    return count
 
 
 def array_s_sender_dies(victim: Victim) -> None:
