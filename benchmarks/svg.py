@@ -1,4 +1,4 @@
-"""Just enough SVG for charts: a canvas, scales, axes. Called by `chart`.
+"""Just enough SVG for charts: a canvas, scales, axes. Called by `chart`, tests/soak/plot.py.
 
 Coordinates are pixels, y downwards. Texts and grid follow the reader's light or dark theme by CSS, so that one file
 serves a README and a page; the colours of the data are legible on both.

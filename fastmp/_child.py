@@ -2,7 +2,7 @@
 
 The standard library's `BaseProcess._bootstrap` writes to hundreds of pages, each of which is copied for the child.
 Where nobody can tell the difference, C does the same without its Python (csrc/py/child.c). Called by:
-`fastmp/popen_fork.py`.
+`fastmp/popen_fork.py`, `_dormant.py`, `_template.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """`install`: fastmp's classes in the place of the standard library's, for every library in the process; and back.
 
-The one file that changes other modules. Called by: users, `_fastmp_bootstrap`, `%load_ext fastmp`. What is replaced:
+The one file that changes other modules. Called by: users, `_fastmp_bootstrap`, `%load_ext fastmp`, `fastmp.spawn`.
+What is replaced:
 
 - the names in `MIRRORS`: standard contexts import from these modules whenever they make something, so that contexts
   and functions taken before are reached as well;

@@ -8,7 +8,7 @@ program, the fork server, the command line of another library):
    if the parent has it); the main module, which finds in `multiprocessing` what the parent's has found.
 2. the process object, in a wrapper that gives it a better sentinel of its parent, and leaves the memory in order.
 
-Called by: `fastmp/popen_spawn_posix.py`, `fastmp/popen_forkserver.py`.
+Called by: `fastmp/popen_spawn_posix.py`, `fastmp/popen_forkserver.py`; pickles that they have made.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 /*
  * The simple C types behind typecodes: bytes in shared memory to Python objects and back. Called by: py/value.c,
- * py/array.c, py/atomic.c.
+ * py/array.c, py/field.c, py/shared.c, py/atomic.c.
  *
  * Only what cannot fail is done here. `set` takes an object whose meaning is certain (an int for an integer, a float
  * for a double, ...) and refuses any other without an exception; the caller then gives it to the ctypes object on the

@@ -1,6 +1,6 @@
 /*
  * What a Process needs of C: fork, the end of a child, descriptors of processes. Called by: fastmp/popen_fork.py,
- * fastmp/_workers.py.
+ * popen_forkserver.py, spawn.py, _template.py, _tree.py, _workers.py.
  */
 #include "py/types.h"
 #include "pyrt/wait.h"

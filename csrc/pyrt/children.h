@@ -1,6 +1,6 @@
 /*
  * The identities that this process has given out: to each of its children in each of its spaces, until the child is
- * reaped. Called by: pyrt/fork.c and pyrt/arrivals.c, under the GIL or in a fresh child.
+ * reaped. Called by: pyrt/fork.c and pyrt/newcomers.c, under the GIL or in a fresh child.
  *
  * A child made by fork is written down with its pid. One that comes by another way (spawn, a fork server) is written
  * down before it exists, under the identity that fmp_child_reserve has given out for it in the default space; its pid

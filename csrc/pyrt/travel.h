@@ -1,6 +1,6 @@
 /*
  * Handles on their way to another process: what a pickle says about a block, and the way back to a handle. Called by:
- * py/ (through fmp_travel_pack and fmp_travel_unpack).
+ * py/ (through fmp_travel_pack and fmp_travel_unpack), conn/pipe.c.
  *
  * A travel record names the region by its token, and the block by its offset and life. That the block is still there
  * when the record arrives is somebody's care:

@@ -1,4 +1,4 @@
-/* Descriptors: doorbells and polls. Called by: sync/, conn/, pool/, pyrt/. */
+/* Descriptors: doorbells and polls. Called by: sync/bell.c, conn/, py/queue.c and py/queue_bell.c. */
 #ifndef FMP_SYS_IO_H
 #define FMP_SYS_IO_H
 

@@ -1,4 +1,4 @@
-/* Anonymous shared memory: one function = one system call. Called by: shm/, heap/. */
+/* Anonymous shared memory: one function = one system call. Called by: shm/, heap/, pyrt/runtime.c. */
 #ifndef FMP_SYS_MEMORY_H
 #define FMP_SYS_MEMORY_H
 

@@ -1,4 +1,4 @@
-/* Processes as the kernel sees them. Called by: shm/participants, pyrt/, pool/. */
+/* Processes as the kernel sees them. Called by: shm/participants.c, sync/eventcount.c, pyrt/, pool/, py/process.c. */
 #ifndef FMP_SYS_PROCESS_H
 #define FMP_SYS_PROCESS_H
 

@@ -3,7 +3,7 @@
 A *world* (worlds.py and its neighbours) has objects and groups of actors; an actor is a process that works on the
 objects until it is told to stop. The *plan*, drawn from the episode's seed, says whom to kill, stop or leave alone,
 after how many milliseconds or how many of his turns. A killed actor is followed by another one in the same part.
-Called by: episode.py.
+Called by: episode.py, season.py, the modules of worlds.
 """
 
 import os

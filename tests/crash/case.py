@@ -1,7 +1,8 @@
 """One case of the matrix: one scenario in a process of its own, in which one process is killed at one fault point.
 
-Called by: run.py. The case's process has a session of its own, so that nothing of it can be left behind, and a time
-limit. It is forked from the runner, which has imported fastmp but made no object: each case has its own shared memory.
+Called by: run.py; the scenarios, tests/chaos and tests/soak use its parts. The case's process has a session of its
+own, so that nothing of it can be left behind, and a time limit. It is forked from the runner, which has imported fastmp
+but made no object: each case has its own shared memory.
 """
 
 import faulthandler
