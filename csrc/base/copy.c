@@ -23,9 +23,11 @@ stream_lines(unsigned char *to, const unsigned char *from, size_t lines)
     _mm_sfence(); /* these stores are behind no release: now they are */
 }
 
-static void
-copy_past_caches(unsigned char *to, const unsigned char *from, size_t bytes)
+void
+fmp_copy_past_caches(void *dst, const void *src, size_t bytes)
 {
+    unsigned char *to = dst;
+    const unsigned char *from = src;
     size_t before = -(uintptr_t)to % LINE;
     size_t lines = (bytes - before) / LINE;
     memcpy(to, from, before);
@@ -34,8 +36,8 @@ copy_past_caches(unsigned char *to, const unsigned char *from, size_t bytes)
     memcpy(to + done, from + done, bytes - done);
 }
 #else
-static void
-copy_past_caches(unsigned char *to, const unsigned char *from, size_t bytes)
+void
+fmp_copy_past_caches(void *to, const void *from, size_t bytes)
 {
     memcpy(to, from, bytes);
 }
@@ -45,7 +47,7 @@ void
 fmp_copy_large(void *to, const void *from, size_t bytes)
 {
     if (bytes >= FMP_COPY_PAST_MIN) {
-        copy_past_caches(to, from, bytes);
+        fmp_copy_past_caches(to, from, bytes);
     } else {
         memcpy(to, from, bytes);
     }

@@ -26,6 +26,8 @@ struct fmp_copy_pair {
 /* memcpy into memory that another process reads next: much of it goes past the caches, so that it is not read from
  * memory only to be written. What it has written comes before the caller's next release. */
 void fmp_copy_large(void *to, const void *from, size_t bytes);
+/* The same for any number from a line's on: all of it past the caches, where the processor can. */
+void fmp_copy_past_caches(void *to, const void *from, size_t bytes);
 
 /* memcpy. */
 FMP_INLINE void

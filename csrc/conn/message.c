@@ -9,6 +9,7 @@
 #include "heap/parcels.h"
 #include "pyrt/wait.h"
 #include "wire/encode.h"
+#include "wire/fill.h"
 
 /* How the record's inline bytes look when the message is in a block. */
 struct in_block {
@@ -127,7 +128,7 @@ fmp_message_prepare_bytes(struct fmp_space *space, struct fmp_message *m, uint32
             return -1;
         }
     }
-    fmp_copy_large(m->block != 0 ? fmp_at(&space->region, m->block) : m->data, data, n);
+    fmp_wire_fill(m->block != 0 ? fmp_at(&space->region, m->block) : m->data, data, n);
     return 0;
 }
 

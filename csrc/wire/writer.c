@@ -1,5 +1,6 @@
 /* The writer: memory, segments, the copy into place; see encode.h. */
 #include "wire/encode.h"
+#include "wire/fill.h"
 
 /* Own bytes that are kept for the next message. */
 #define KEEP_BYTES 65536
@@ -225,7 +226,7 @@ fmp_wire_copy(const struct fmp_wire_writer *w, void *dst)
             memset(to, 0, s->pad);
             to += s->pad;
         }
-        fmp_copy_large(to, s->view.buf, (size_t)s->view.len);
+        fmp_wire_fill(to, s->view.buf, (size_t)s->view.len);
         to += s->view.len;
     }
     fmp_copy(to, w->start + done, fmp_writer_own(w) - done);

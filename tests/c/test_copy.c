@@ -38,10 +38,29 @@ test_any_place_and_size(void)
     free(memory);
 }
 
+static void
+test_past_the_caches_from_a_line_on(void)
+{
+    unsigned char from[512], memory[1024];
+    for (size_t i = 0; i < sizeof from; i++) {
+        from[i] = (unsigned char)(i * 31 + 1);
+    }
+    for (size_t at = 0; at < 64; at++) {
+        for (size_t bytes = 64; bytes <= sizeof from; bytes += 7) {
+            memset(memory, 0xA5, sizeof memory);
+            fmp_copy_past_caches(memory + 64 + at, from, bytes);
+            CHECK(memcmp(memory + 64 + at, from, bytes) == 0);
+            CHECK_EQ(memory[63 + at], 0xA5);
+            CHECK_EQ(memory[64 + at + bytes], 0xA5);
+        }
+    }
+}
+
 int
 main(int argc, char **argv)
 {
     CHECK_INIT(argc, argv);
     RUN(test_any_place_and_size);
+    RUN(test_past_the_caches_from_a_line_on);
     return check_done();
 }
