@@ -424,9 +424,7 @@ class ProcessPoolExecutor(Executor):
         :param wait: return only then
         :param cancel_futures: cancel the calls that no worker has begun
         """
-        if (
-            os.getpid() != self._owner
-        ):  # a copy in a forked child: the workers are not its own, and the lock may be held
+        if os.getpid() != self._owner:  # a copy in a forked child: it has no workers, and the lock may be held
             self._shutdown_thread = True
             return
         with self._shutdown_lock:
