@@ -9,8 +9,8 @@ sends them signals and ends with them as with any other child.
              <------- pid, or errno -------
              --------- nothing -----------> (it ends)
 
-In a pool whose workers sleep before they begin, it is the last of those that forks the template, when it begins: a pool
-that ends before has none, and needs none (`left_to`).
+In a new pool it also forks the workers that are not there yet, before there is anything of Python in it: see
+`_dormant.py`.
 
 Called by: `fastmp/pool.py`, `fastmp/concurrent/futures/process.py`. Invariants:
 
@@ -28,6 +28,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import util as _util
@@ -46,11 +47,6 @@ util: Any = _util  # its inner functions have no declared types
 #: Seconds to wait for a template's answer.
 PATIENCE = 5.0
 LONGEST = 4096
-# Of the memory that is shared with it: the pid of the process that it has forked last, and its own if it is `left_to`
-# another process to fork it; and whether it has been given up.
-CHILD = slice(0, 4)
-OWN = slice(4, 8)
-OVER = 8
 
 
 def is_forked(process: Any) -> bool:
@@ -64,68 +60,39 @@ class Template:
     Who makes it has it forked: by `fork_now`, or together with other children, in the middle of `begin`'s block.
 
     :param make: called with a place in the template's copy of everything: a process object that is not started
-    :param is_late: the last of the children that are forked with it forks it, when that one begins
+    :param crew: of a pool whose workers it forks when they are needed
     :raises OSError: if there can be no more descriptors
     """
 
-    def __init__(self, make: Callable[[int], Any], is_late: bool = False) -> None:
-        self.is_late = is_late
+    def __init__(self, make: Callable[[int], Any], crew: _core.Crew | None = None) -> None:
+        self.crew = crew
+        self.lock = threading.RLock()  # who looks what has become of it, and of the workers that it forks
+        self.is_over = False  # it was told to end
+        self.code = 0  # how workers that it has not forked by then have ended
         self._owner = os.getpid()
         self._make = make
         self._signals = signal.pthread_sigmask(signal.SIG_BLOCK, [])
         self._socket, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._pid: int | None = None
-        self._told = mmap.mmap(-1, mmap.PAGESIZE)  # shared
+        self._told = mmap.mmap(-1, mmap.PAGESIZE)  # shared: the pid of the process that it has forked last
         self._pidfd = -1
-        self._is_over = False
-        self._maker: tuple[Any, Callable[[], None]] | None = None  # who is to fork it, and how to wake that one
 
     @property
     def pid(self) -> int | None:
         """Its process, None if there is none: not yet, or not any more."""
-        if self._pid is None and self.is_late and self._owner == os.getpid():
-            self._meet()
         return self._pid
 
     @property
-    def is_expected(self) -> bool:
-        """Whether it is there, or somebody is to fork it."""
-        return not self._is_over and (self._maker is not None or self.pid is not None)
-
-    def told(self) -> memoryview:
-        """Return where its pid is written when it is late."""
-        return memoryview(self._told)[OWN]
+    def has_ended(self) -> bool:
+        """Whether it forks nobody any more, for certain."""
+        with self.lock:
+            return self._pid is None or popen_fork.readable(self._pidfd, 0)
 
     def made(self, pid: int) -> None:
         """Between the fork and the end of `begin`'s block: it is this process."""
         self._pid = pid
-
-    def left_to(self, maker: Any, wake: Callable[[], None]) -> None:
-        """It is forked when the process `maker` begins, for which `wake` is called if it is needed before."""
-        self._maker = maker, wake
-
-    def undo(self) -> None:
-        """End one that was late: who was to fork it has been ended."""
-        if self.pid is not None:
-            self.end()
-            self.reap()
-        self._socket.close()
-
-    def _meet(self) -> None:
-        """Learn whether a late one has been forked by now."""
-        pid = int.from_bytes(self._told[OWN], sys.byteorder)
-        if pid == 0:
-            return
-        self._told[OWN] = bytes(4)
-        self._maker = None
-        _core.adopt(pid)
-        try:
-            self._pidfd = _core.pidfd_open(pid)
-            self._pid = pid
-        except ProcessLookupError:  # it was killed, and somebody who waits for all children has reaped it
-            _core.reaped(pid)
-        except OSError:
-            popen_fork.undo(pid)
+        if self.crew is not None:
+            self.crew.template_pid = pid
 
     def fork_now(self) -> Template:
         """Fork it.
@@ -136,9 +103,10 @@ class Template:
         with self.begin() as parent:
             signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
             try:
-                self._pid = _core.fork()
-                if self._pid == 0:
+                pid = _core.fork()
+                if pid == 0:
                     self.serve(parent)
+                self.made(pid)
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, self._signals)
         return self
@@ -162,19 +130,16 @@ class Template:
             if parent >= 0:
                 os.close(parent)
             self.theirs.close()
-            if self._pid is None and not self.is_late:
+            if self._pid is None:
                 self._socket.close()
 
     def serve(self, parent: int) -> NoReturn:
         """In the template, in which all signals are blocked: make workers until the end."""
         self._socket.close()
-        if self._told[OVER]:
-            _core.leave()
-            os._exit(0)
         _serve(self.theirs, parent, partial(_core.fork_sibling, self._told), self._make, self._signals)
 
     def forget(self) -> None:
-        """In a child that was forked while the template was, too, and where no template is forked after all."""
+        """In a child that was forked with the template, or by it; and where no template is forked after all."""
         self._socket.close()
         self.theirs.close()
 
@@ -191,16 +156,16 @@ class Template:
 
         :raises OSError: if there can be no more processes
         """
-        if self._owner != os.getpid() or not self.is_expected:
+        if self._owner != os.getpid() or self._pid is None:
             return None
-        self._told[CHILD] = bytes(4)
+        self._told[:4] = bytes(4)
+        if self.crew is not None:
+            self.crew.wake()  # until all workers are there it is not asked for another
         answer = self._ask(marshal.dumps((place, str(process._name), process._identity)))
         if not answer:
-            self._is_over = True
-            self._told[OVER] = 1  # before `reap` looks whether it is there: one that is made later meets the question
             self.end()
             self.reap()
-            return int.from_bytes(self._told[CHILD], sys.byteorder) or None
+            return int.from_bytes(self._told[:4], sys.byteorder) or None
         number = int(answer)
         if number < 0:
             raise OSError(-number, os.strerror(-number))
@@ -210,26 +175,21 @@ class Template:
         """Return the answer, nothing if there is none. That the template is dead is no end of file: others hold it."""
         try:
             self._socket.send(question, socket.MSG_NOSIGNAL)
-            is_there = False
-            if self.pid is None and self._maker is not None:
-                maker, wake = self._maker
-                wake()
-                is_there = self._has_answer(maker.sentinel)
-            is_there = is_there or (self.pid is not None and self._has_answer(self._pidfd))
+            poller = select.poll()
+            poller.register(self._socket, select.POLLIN)
+            poller.register(self._pidfd, select.POLLIN)
+            is_there = self._socket.fileno() in [fd for fd, _ in poller.poll(PATIENCE * 1000)]
             return self._socket.recv(LONGEST) if is_there else b""
-        except (OSError, ValueError):  # the latter: somebody has closed the worker's process object
+        except OSError:
             return b""
 
-    def _has_answer(self, sentinel: int) -> bool:
-        """Wait for an answer or the end of a process."""
-        poller = select.poll()
-        poller.register(self._socket, select.POLLIN)
-        poller.register(sentinel, select.POLLIN)
-        return self._socket.fileno() in [fd for fd, _ in poller.poll(PATIENCE * 1000)]
-
-    def end(self) -> None:
-        """Tell the template to end; `reap` waits for it."""
+    def end(self, code: int = 0) -> None:
+        """Tell the template to end, and to fork nobody; `reap` waits for it."""
         if self._owner == os.getpid():
+            self.code = self.code if self.is_over else code
+            self.is_over = True
+            if self.crew is not None:
+                self.crew.close()
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
 
@@ -237,14 +197,19 @@ class Template:
         """Wait for the end of a template that was told so; it is killed if that takes long."""
         if self._owner != os.getpid():
             return
-        pid, self._pid = self.pid, None
-        self._socket.close()
-        if pid is None:
-            return
+        with self.lock:
+            pid, self._pid = self._pid, None
+            self._socket.close()
+            if pid is not None:
+                self._await_end(pid)
+
+    def _await_end(self, pid: int) -> None:
         if not popen_fork.readable(self._pidfd, PATIENCE):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         with suppress(ChildProcessError):  # somebody who waits for all children has been faster
             os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
+        if self.crew is not None:
+            self.crew.template_pid = -1
         _core.reaped(pid)
         os.close(self._pidfd)
 

@@ -197,21 +197,18 @@ class Pool:
                 self._repopulate_pool()
                 self._template = self._make_template()
         except BaseException:
+            if self._template is not None:
+                self._template.end()
             for process in self._pool:
                 process.terminate()
             for process in self._pool:
                 process.join()
             if self._template is not None:
-                self._template.end()
                 self._template.reap()
             raise
+        parts = (self._crew, self._pool, self._places, self._lock, self._ended, self._template)
         self._state = RUN
-        self._terminate = util.Finalize(
-            self,
-            Pool._terminate_pool,
-            args=(self._crew, self._pool, self._places, self._lock, self._ended, self._template),
-            exitpriority=15,
-        )
+        self._terminate = util.Finalize(self, Pool._terminate_pool, args=parts, exitpriority=15)
         if maxtasksperchild is not None:
             self._start_helper()  # workers must be replaced also while nobody waits
 
@@ -455,15 +452,14 @@ class Pool:
         return process
 
     def _start_dormant(self) -> bool:
-        """Start all workers and the template, asleep, if nobody can tell; else return False."""
+        """Start the workers, most of which are forked when they are needed, if nobody can tell; else return False."""
         if self._initializer is not None or self.Process is not Pool.Process:
             return False  # the first is to run in each worker, used or not
         if not may_sleep(getattr(self._ctx, "Process", None)):
             return False
         make = functools.partial(self._make_worker, parent=parent_to_follow())
         try:
-            # One that will be needed for certain is there from the beginning.
-            template = Template(make, self._processes > 1 and self._maxtasksperchild is None)
+            template = Template(make, self._crew)
         except OSError:
             return False  # no more descriptors: who needs none may still go on
         try:
@@ -473,8 +469,7 @@ class Pool:
             raise
         self._template = template
         start_all(self._crew, processes, template, self._add_worker)
-        if not template.is_expected:
-            template.reap()
+        if template.pid is None:
             self._template = None
         self._repopulate_pool()  # there may be fewer than wanted: it says why
         return True
@@ -494,13 +489,13 @@ class Pool:
         else:
             self._template.start(process, place)
         self._add_worker(place, process)
+        pid = getattr(process, "pid", None)
+        if pid is not None:  # a Process of the user's own making need not tell
+            self._crew.set_worker(place, pid)
 
     def _add_worker(self, place: int, process: Any) -> None:
         self._pool.append(process)
         self._places[place] = process
-        pid = getattr(process, "pid", None)
-        if pid is not None:  # a Process of the user's own making need not tell
-            self._crew.set_worker(place, pid)
         util.debug("added worker")
 
     def _maintain_pool(self) -> None:
@@ -562,6 +557,9 @@ class Pool:
 
             with self._lock:
                 self._ended.set()
+                if self._template is not None:  # who is not there yet shall not be
+                    self._template.end(-signal.SIGTERM)
+                    self._template.reap()
             for process in self._pool:
                 send_signal(process, signal.SIGTERM)
         self._terminate()
@@ -589,10 +587,9 @@ class Pool:
             self._crew.pump(0.1)
         with self._lock:
             self._state = TERMINATE
-            self._crew.close()
-            send_exits(self._crew, len(self._places))
             if self._template is not None:
                 self._template.end()
+            send_exits(self._crew, len(self._places))
         self._crew.poke()
 
     @classmethod
@@ -609,15 +606,15 @@ class Pool:
         with lock:  # the helper may be about to replace a worker
             ended.set()
             if template is not None:
-                template.end()
+                template.end(-signal.SIGTERM)
         for process in pool:
             if process.exitcode is None:
                 process.terminate()
+        if template is not None:
+            template.reap()
         for process in pool:
             if process._popen is not None:
                 end_worker(process)
-        if template is not None:
-            template.reap()
         crew.maintain = crew.need_helper = None
         places.clear()
 

@@ -65,13 +65,18 @@ class Popen(_standard.Popen):
     def _watch(self) -> None:
         """Open the sentinel of the child just made."""
         try:
-            self.sentinel = _core.pidfd_open(self.pid)
-        except ProcessLookupError:  # it has ended and something else has reaped it
-            self.returncode = UNKNOWN
-            self.sentinel = _readable_descriptor()
+            self._open_sentinel(self.pid)
         except OSError:
             undo(self.pid)
             raise
+
+    def _open_sentinel(self, pid: int | None) -> None:
+        """Open that of a child, or of one that was never made."""
+        try:
+            self.sentinel = _readable_descriptor() if pid is None else _core.pidfd_open(pid)
+        except ProcessLookupError:  # it has ended and something else has reaped it
+            self.returncode = UNKNOWN
+            self.sentinel = _readable_descriptor()
         self.finalizer = util.Finalize(self, os.close, (self.sentinel,))
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:

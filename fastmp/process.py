@@ -36,6 +36,16 @@ def __getattr__(name: str) -> Any:
 class _More:
     """What the standard library's processes cannot do: trees, and what newer Pythons' can."""
 
+    @property
+    def sentinel(self) -> int:
+        """A descriptor that polls readable when the process has ended."""
+        plain: Any = super()
+        number: int = plain.sentinel
+        if number < 0:  # a pool's worker that is forked when somebody looks at it
+            process: Any = self
+            number = process._popen.sentinel
+        return number
+
     def terminate(self, *, tree: bool = False) -> None:
         """Send SIGTERM.
 

@@ -255,29 +255,37 @@ stranger_has_ended(struct fmp_crew *crew, uint32_t place)
     if (id != 0) {
         return fmp_participant_fate(&crew->tasks.space->region, id) != FMP_ALIVE;
     }
-    return kill(crew->pids[place], 0) != 0 && errno == ESRCH; /* it has not begun */
+    return kill(fmp_crew_pid(crew, place), 0) != 0 && errno == ESRCH; /* it has not begun */
 }
 
-/* It is not reaped here. */
+/* A child; it is not reaped here. 1, 0, or -1: no child of ours. */
+static int
+child_has_ended(pid_t pid)
+{
+    siginfo_t info = {0};
+    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ? -1 : info.si_pid != 0;
+}
+
 static bool
 has_ended(struct fmp_crew *crew, uint32_t place)
 {
-    siginfo_t info = {0};
-    if (waitid(P_PID, (id_t)crew->pids[place], &info, WEXITED | WNOHANG | WNOWAIT) != 0) {
-        return stranger_has_ended(crew, place);
-    }
-    return info.si_pid != 0;
+    int ended = child_has_ended(fmp_crew_pid(crew, place));
+    return ended < 0 ? stranger_has_ended(crew, place) : ended != 0;
 }
 
+/* Or who was to fork one has. */
 static bool
 a_worker_ended(struct fmp_crew *crew)
 {
+    bool is_whole = true;
     for (uint32_t i = 0; i < crew->max_workers; i++) {
-        if (crew->pids[i] != 0 && has_ended(crew, i)) {
+        if (fmp_crew_pid(crew, i) == 0) {
+            is_whole = false;
+        } else if (has_ended(crew, i)) {
             return true;
         }
     }
-    return false;
+    return !is_whole && crew->template_pid != 0 && child_has_ended(crew->template_pid) != 0;
 }
 
 static int

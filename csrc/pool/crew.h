@@ -29,8 +29,9 @@ struct fmp_crew {
     struct fmp_crew_shm *shm;
     unsigned fork_generation; /* a forked copy is not the parent */
     uint32_t max_workers;
-    uint32_t asleep;            /* workers that were forked dormant, and nobody has asked to begin */
-    pid_t *pids;                /* of the workers by place, 0: none */
+    uint32_t asleep;            /* workers that are not there yet, and that nobody has asked for */
+    pid_t *pids;                /* of the workers by place, 0: none that this process has been told of */
+    pid_t template_pid;         /* who forks them; 0: nobody; -1: it has ended */
     struct fmp_answer *answers; /* the last one of each worker, by place */
 
     struct fmp_job **jobs; /* by the low 32 bits of the id; strong references */
@@ -139,18 +140,29 @@ void fmp_crew_fail_all(struct fmp_crew *crew, PyObject *error);
 bool fmp_crew_deliver(struct fmp_crew *crew, const struct fmp_task_head *head, enum fmp_result_kind kind,
                       PyObject *value);
 
-/* dormant.c: a worker that was forked and has not begun. In the child, without Python: sleeps until there is work, or
- * for a while. True: it is to begin; false: it is not needed any more, or its parent has ended. */
-struct fmp_dormant_worker {
+/* The pid of the worker at `place`, 0 if there is none, or none yet. */
+FMP_INLINE pid_t
+fmp_crew_pid(const struct fmp_crew *crew, uint32_t place)
+{
+    /* W6: the kernel writes it before that process runs */
+    return crew->pids[place] != 0 ? crew->pids[place] : (pid_t)fmp_load_acquire(&crew->shm->workers[place].pid);
+}
+
+/* dormant.c: workers that are not there before there is work for them. In the first worker and in the template,
+ * children of `parent`, without Python: as what it begins (struct fmp_dormant). */
+struct fmp_dormant_child {
     struct fmp_crew *crew;
-    pid_t parent; /* whose main thread has forked it */
-    bool at_once; /* it does not sleep */
+    pid_t parent;         /* whose main thread has forked it */
+    uint64_t patience_ns; /* after so long all workers are to be there */
 };
-bool fmp_worker_wakes(void *dormant_worker);
-/* In the parent, before it is forked. */
-void fmp_crew_expect_dormant(const struct fmp_dormant_worker *worker);
-/* In the parent, while any is `asleep`: one more begins. The other, when it has sent a task: if there are more tasks to
- * be answered than workers awake. */
+int fmp_crew_first_wakes(void *dormant_child);
+/* Sleeps, and forks the others, each when there is work for it, and after a while all that are left. The place of a
+ * worker, in that one; 0: all are there; below 0: the crew is closed, the parent has ended, or there can be no more. */
+int fmp_crew_fork_workers(const struct fmp_dormant_child *me);
+/* In the parent, before these are forked. */
+void fmp_crew_expect_workers(struct fmp_crew *crew);
+/* In the parent, while any is `asleep`: one more is to be there. The other, when it has sent a task: if there are more
+ * tasks to be answered than workers. */
 void fmp_crew_wake_dormant_slow(struct fmp_crew *crew);
 FMP_INLINE void
 fmp_crew_wake_dormant(struct fmp_crew *crew)
@@ -159,7 +171,8 @@ fmp_crew_wake_dormant(struct fmp_crew *crew)
         fmp_crew_wake_dormant_slow(crew);
     }
 }
-/* In the parent: no task will come any more. Dormant workers end; those that have begun wait for an exit token. */
+/* In the parent: no worker will be needed any more but those that are there, which wait for an exit token. Who has no
+ * pid when this returns never begins. */
 void fmp_crew_close(struct fmp_crew *crew);
 
 /* worker.c: tells the parent, outside any task, why this worker cannot begin. 0, -1 with an exception. */

@@ -49,13 +49,16 @@ struct fmp_worker_shm {
     _Atomic uint32_t id; /* the worker's identity in the region */
     uint64_t job;        /* written before `state` says busy */
     uint32_t index;
+    _Atomic uint32_t pid; /* of one that the template has forked before its Python; the kernel writes it */
 };
 
 struct fmp_crew_shm {
     _Atomic uint8_t claims[FMP_CREW_DEPTH];
-    FMP_ALIGNED _Atomic uint32_t is_closed; /* no task will come: a worker that is dormant still need not begin */
-    _Atomic uint32_t wanted;                /* how many more of those are to begin */
-    struct fmp_ec_shm wake;                 /* where they sleep */
+    FMP_ALIGNED _Atomic uint32_t is_closed; /* no worker that has not begun is needed any more */
+    _Atomic uint32_t wanted;                /* how many workers are to be there, beyond the first */
+    struct fmp_ec_shm wake;                 /* where the template sleeps that forks them */
+    _Atomic uint32_t made;                  /* how many it has forked */
+    struct fmp_ec_shm progress;             /* where the parent waits for one of them to be there */
     struct fmp_worker_shm workers[];
 };
 

@@ -121,6 +121,7 @@ fmp_crew_bury_worker(struct fmp_crew *crew, uint32_t place, PyObject *make_error
     }
     fmp_store_relaxed(&line->state, FMP_WORKER_IDLE);
     fmp_store_relaxed(&line->id, 0);
+    fmp_store_relaxed(&line->pid, 0);
     crew->pids[place] = 0;
     return loss.count;
 }

@@ -377,7 +377,7 @@ crew_send_exit(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(wake_doc, "wake()\n--\n\nAll workers that have not begun are to begin.");
+PyDoc_STRVAR(wake_doc, "wake()\n--\n\nAll workers are to be there.");
 static PyObject *
 crew_wake(PyObject *self, PyObject *unused)
 {
@@ -391,7 +391,8 @@ crew_wake(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(close_doc, "close()\n--\n\nNo task will come any more: workers that have not begun need not.");
+PyDoc_STRVAR(close_doc,
+             "close()\n--\n\nWorkers that are not there yet need not come: who has no pid now never begins.");
 static PyObject *
 crew_close(PyObject *self, PyObject *unused)
 {
@@ -537,6 +538,14 @@ get_waiting(PyObject *self, void *unused)
     return PyLong_FromSsize_t(fmp_crew_count_feeds(crew_of(self)));
 }
 
+static PyObject *
+get_made(PyObject *self, void *unused)
+{
+    (void)unused;
+    struct fmp_crew *crew = crew_of(self);
+    return PyLong_FromUnsignedLong(crew->shm != NULL ? fmp_load_relaxed(&crew->shm->made) : 0); /* relaxed: a count */
+}
+
 #define FAST(name) (PyCFunction)(void (*)(void)) crew_##name
 
 static PyMethodDef crew_methods[] = {
@@ -571,6 +580,8 @@ static PyMemberDef crew_members[] = {
     {"deferred", T_OBJECT, offsetof(struct fmp_crew, deferred), READONLY,
      "Done jobs whose callbacks are still to run."},
     {"reports", T_OBJECT, offsetof(struct fmp_crew, reports), READONLY, "What workers that could not begin have said."},
+    {"template_pid", T_INT, offsetof(struct fmp_crew, template_pid), 0,
+     "Who forks the workers that are not there yet; -1: it has ended."},
     {"jobs", T_UINT, offsetof(struct fmp_crew, job_count), READONLY, "How many calls are not done."},
     {"submitted", T_ULONGLONG, offsetof(struct fmp_crew, submitted), READONLY, "How many futures there ever were."},
     {"answered", T_ULONGLONG, offsetof(struct fmp_crew, answered), READONLY, "How many results were ever taken."},
@@ -581,6 +592,7 @@ static PyMemberDef crew_members[] = {
 };
 
 static PyGetSetDef crew_getset[] = {
+    {"made", get_made, NULL, "How many workers the template has forked before its Python.", NULL},
     {"backlog", get_backlog, NULL, "Do tasks wait for room?", NULL},
     {"waiting", get_waiting, NULL, "How many calls have tasks that wait for room.", NULL},
     {NULL, NULL, NULL, NULL, NULL},

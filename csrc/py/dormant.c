@@ -1,99 +1,39 @@
 /*
- * fork_dormant: the workers of a pool and their template, forked all at once (a late template: by the last worker when
- * that one begins) and asleep until they are needed. Called by: fastmp/_dormant.py.
+ * fork_dormant: the first worker of a pool and the template, forked in one go, and the sleep of the template until it
+ * is needed. Called by: fastmp/_dormant.py.
  */
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "pool/crew.h"
+#include "py/args.h"
 #include "py/types.h"
+#include "pool/crew.h"
+#include "sys/process.h"
 
-#define CHILDREN_MAX 4096
-
-struct child {
-    struct fmp_dormant_worker worker;
-    int socket, parent; /* a template's: where it is asked for workers, and a descriptor of its parent */
+struct template
+{
+    struct fmp_dormant_child child;
+    int socket, parent; /* where it is asked for workers, and a descriptor of its parent */
 };
 
-/* In a template: until it is asked for a worker. All signals are blocked in it. */
-static bool
+/* In the template, in which all signals are blocked: until its Python is asked for a worker. Also in each worker that
+ * it forks before. */
+static int
 template_wakes(void *ctx)
 {
-    const struct child *me = ctx;
+    const struct template *me = ctx;
+    int place = fmp_crew_fork_workers(&me->child);
+    if (place != 0) {
+        return place;
+    }
     struct pollfd fds[] = {{.fd = me->socket, .events = POLLIN}, {.fd = me->parent, .events = POLLIN}};
     while (poll(fds, 2, -1) < 0) {
     }
     char byte;
-    return fds[1].revents == 0 && recv(me->socket, &byte, 1, MSG_PEEK) > 0;
-}
-
-/* In a worker that was to fork it: the parent, which may wait for an answer, gets none. */
-static void
-template_fails(void *ctx)
-{
-    const struct child *me = ctx;
-    (void)shutdown(me->socket, SHUT_RDWR);
-}
-
-static int
-parse_template(PyObject *what, struct child *child, struct fmp_dormant *dormant)
-{
-    Py_buffer told = {0};
-    *dormant =
-        (struct fmp_dormant){.wakes = template_wakes, .fails = template_fails, .ctx = child, .blocks_signals = true};
-    if (!PyArg_ParseTuple(what, "ii|w*", &child->socket, &child->parent, &told)) {
-        return -1;
-    }
-    dormant->told = told.buf; /* it is kept by who kept it before */
-    bool ok = told.buf == NULL || (told.len >= (Py_ssize_t)sizeof(pid_t) && (uintptr_t)told.buf % sizeof(pid_t) == 0);
-    PyBuffer_Release(&told);
-    if (!ok) {
-        PyErr_SetString(PyExc_ValueError, "no room for a pid");
-    }
-    return ok ? 0 : -1;
-}
-
-static int
-parse_child(PyObject *what, struct child *child, struct fmp_dormant *dormant)
-{
-    PyObject *crew;
-    if (!PyTuple_Check(what)) {
-        PyErr_SetString(PyExc_TypeError,
-                        "a child is (crew, pid of the parent, at once) or (socket, pidfd of the parent[, told])");
-        return -1;
-    }
-    if (PyTuple_GET_SIZE(what) >= 2 && PyLong_Check(PyTuple_GET_ITEM(what, 0))) {
-        return parse_template(what, child, dormant);
-    }
-    *dormant = (struct fmp_dormant){.wakes = fmp_worker_wakes, .ctx = &child->worker};
-    int at_once;
-    if (!PyArg_ParseTuple(what, "O!ip", fmp_crew_type, &crew, &child->worker.parent, &at_once)) {
-        return -1;
-    }
-    child->worker.at_once = at_once != 0;
-    child->worker.crew = (struct fmp_crew *)crew;
-    if (child->worker.crew->shm == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "this pool belongs to another process");
-        return -1;
-    }
-    return 0;
-}
-
-/* 0, or -1 with MemoryError. */
-static int
-tell_pids(PyObject *list, const pid_t *pids, int count)
-{
-    for (int i = 0; i < count; i++) {
-        PyObject *pid = PyLong_FromPid(pids[i]);
-        int rc = pid != NULL ? PyList_Append(list, pid) : -1;
-        Py_XDECREF(pid);
-        if (rc < 0) {
-            return -1;
-        }
-    }
-    return 0;
+    bool is_asked = fds[1].revents == 0 && recv(me->socket, &byte, 1, MSG_PEEK) > 0;
+    return is_asked ? (int)me->child.crew->max_workers : -1;
 }
 
 /* As BaseProcess._bootstrap has it, which would have caught it a little later. */
@@ -115,7 +55,7 @@ code_of_exit(void)
     return code & 0xFF;
 }
 
-/* In a child that is needed. A signal that has waited since it was forked is handled within the call, so whatever its
+/* In a child that begins. A signal that has waited since it was forked is handled within the call, so whatever its
  * handler raises does not reach what the parent was about to do. */
 static _Noreturn void
 run_child(PyObject *run, int me)
@@ -135,72 +75,115 @@ run_child(PyObject *run, int me)
 
 /* 0, or -1 with an exception set. */
 static int
-fork_all(PyObject *whats, PyObject *run, struct child *children, struct fmp_dormant *dormant, PyObject *list,
-         pid_t *pids)
+fork_both(struct template *template, PyObject *run, PyObject *list)
 {
-    int me = -1, count = (int)PyList_GET_SIZE(whats);
-    for (int i = 0; i < count; i++) {
-        if (parse_child(PyList_GET_ITEM(whats, i), &children[i], &dormant[i]) < 0) {
-            return -1;
-        }
+    struct fmp_crew *crew = template->child.crew;
+    struct fmp_dormant children[] = {{.wakes = fmp_crew_first_wakes, .ctx = &template->child},
+                                     {.wakes = template_wakes, .ctx = template}};
+    pid_t pids[2];
+    int me = -1, rc = 0;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    fmp_crew_expect_workers(crew);
+    int made = fmp_runtime_fork_dormant(children, 2, pids, &me);
+    if (me != (int)crew->max_workers) {
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
-    for (int i = 0; i < count; i++) {
-        if (children[i].worker.crew != NULL) {
-            fmp_crew_expect_dormant(&children[i].worker);
-        }
-    }
-    if (count > 1 && dormant[count - 1].told != NULL) {
-        count--;
-        dormant[count - 1].heir = &dormant[count];
-    }
-    int made = fmp_runtime_fork_dormant(dormant, count, pids, &me);
     if (me >= 0) {
         run_child(run, me);
     }
-    return made < 0 ? -1 : tell_pids(list, pids, made);
+    for (int i = 0; i < made && rc == 0; i++) {
+        PyObject *pid = PyLong_FromPid(pids[i]);
+        rc = pid != NULL ? PyList_Append(list, pid) : -1;
+        Py_XDECREF(pid);
+    }
+    return made < 0 ? -1 : rc;
 }
 
 PyDoc_STRVAR(
     fork_dormant_doc,
-    "fork_dormant(children, run, pids)\n--\n\n"
-    "Forks a worker for each (crew, pid of this process, at once) and a template for each (socket, pidfd of this\n"
-    "process); not for (socket, pidfd, told) at the end: the child before it forks that one as its sibling when it\n"
-    "wakes, and its pid is written to `told`, an array of one int in shared memory.\n"
-    "They sleep, without Python, until they are needed, or not if they are to begin at once; one that\n"
-    "begins calls run with its place in the list, and ends. The pids are added to the list `pids`, where they are "
-    "found also if a signal's handler raises\n"
-    "as soon as this returns: fewer than asked for if there can be no more. It is called by the main thread; no\n"
-    "other thread may run Python.");
+    "fork_dormant(crew, pid, socket, parent, patience, run, pids)\n--\n\n"
+    "Forks the first worker of a crew, which begins, and the template, which sleeps without Python. pid is this\n"
+    "process, parent a pidfd of it. The template forks the other workers when there is work for them, or after\n"
+    "patience seconds, and then waits for a question at the socket. Each that begins calls run with its place, the "
+    "template with the number of\n"
+    "workers, and ends. The two pids are added to the list `pids`, where they are found also if a signal's "
+    "handler raises\n"
+    "as soon as this returns: fewer if there can be no more. It is called by the main thread; no other\n"
+    "thread may run Python.");
 
 static PyObject *
 dormant_fork(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *whats, *run, *list;
-    if (!PyArg_ParseTuple(args, "O!OO!", &PyList_Type, &whats, &run, &PyList_Type, &list)) {
+    struct template template;
+    PyObject *crew, *run, *list;
+    double patience;
+    if (!PyArg_ParseTuple(args, "O!iiidOO!", fmp_crew_type, &crew, &template.child.parent, &template.socket,
+                          &template.parent, &patience, &run, &PyList_Type, &list)) {
         return NULL;
     }
-    if (PyList_GET_SIZE(whats) > CHILDREN_MAX) {
-        PyErr_SetString(PyExc_ValueError, "too many children");
+    template.child.patience_ns = (uint64_t)(patience * 1e9);
+    template.child.crew = (struct fmp_crew *)crew;
+    if (template.child.crew->shm == NULL || template.child.crew->fork_generation != fmp_fork_generation) {
+        PyErr_SetString(PyExc_RuntimeError, "this pool belongs to another process");
         return NULL;
     }
-    size_t count = (size_t)PyList_GET_SIZE(whats);
-    struct child *children = PyMem_Calloc(count, sizeof *children);
-    struct fmp_dormant *dormant = PyMem_Calloc(count, sizeof *dormant);
-    pid_t *pids = PyMem_Calloc(count, sizeof *pids);
-    int rc = -1;
-    if (children == NULL || dormant == NULL || pids == NULL) {
-        PyErr_NoMemory();
-    } else {
-        rc = fork_all(whats, run, children, dormant, list, pids);
+    return fork_both(&template, run, list) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+struct meeting {
+    struct fmp_crew *crew;
+    unsigned place;
+};
+
+static bool
+is_there(void *ctx)
+{
+    const struct meeting *meeting = ctx;
+    return fmp_crew_pid(meeting->crew, meeting->place) != 0;
+}
+
+PyDoc_STRVAR(meet_worker_doc,
+             "meet_worker(crew, place, timeout)\n--\n\n"
+             "The pid of a worker that the template forks, as soon as it is there; 0 if it is not within timeout "
+             "seconds.");
+
+static PyObject *
+dormant_meet_worker(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    struct meeting meeting;
+    PyObject *crew, *timeout;
+    uint64_t deadline_ns;
+    if (!PyArg_ParseTuple(args, "O!IO", fmp_crew_type, &crew, &meeting.place, &timeout) ||
+        fmp_py_deadline(timeout, &deadline_ns) < 0) {
+        return NULL;
     }
-    PyMem_Free(children);
-    PyMem_Free(dormant);
-    PyMem_Free(pids);
-    return rc < 0 ? NULL : Py_NewRef(Py_None);
+    meeting.crew = (struct fmp_crew *)crew;
+    if (meeting.crew->shm == NULL || meeting.place >= meeting.crew->max_workers) {
+        PyErr_SetString(PyExc_IndexError, "no such worker");
+        return NULL;
+    }
+    struct fmp_spin spin = {.idle = true};
+    if (!is_there(&meeting) && deadline_ns != 0 &&
+        fmp_py_await(&meeting.crew->shm->progress, is_there, &meeting, deadline_ns, &spin) == FMP_PY_ERROR) {
+        return NULL;
+    }
+    return PyLong_FromPid(fmp_crew_pid(meeting.crew, meeting.place));
+}
+
+PyDoc_STRVAR(can_fork_siblings_doc, "can_fork_siblings()\n--\n\nWhether a template can fork workers here.");
+
+static PyObject *
+dormant_can_fork_siblings(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    return PyBool_FromLong(sys_can_fork_sibling());
 }
 
 static PyMethodDef dormant_functions[] = {
     {"fork_dormant", dormant_fork, METH_VARARGS, fork_dormant_doc},
+    {"meet_worker", dormant_meet_worker, METH_VARARGS, meet_worker_doc},
+    {"can_fork_siblings", dormant_can_fork_siblings, METH_NOARGS, can_fork_siblings_doc},
     {NULL, NULL, 0, NULL},
 };
 

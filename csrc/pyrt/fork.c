@@ -161,18 +161,6 @@ fmp_runtime_fork(void)
     return pid;
 }
 
-/* Adds those that somebody handles. */
-static void
-add_handled(sigset_t *signals)
-{
-    for (int number = 1; number < NSIG; number++) {
-        struct sigaction action;
-        if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN) {
-            sigaddset(signals, number);
-        }
-    }
-}
-
 /* What Python does about a fork, before and after, is the caller's business. The pid, 0, or -errno. */
 static pid_t
 fork_sibling(pid_t *told)
@@ -197,49 +185,20 @@ fork_sibling(pid_t *told)
     return pid;
 }
 
-/* In a child that wakes, before its Python. Is this the heir? Then all signals are blocked. */
-static bool
-fork_heir(const struct fmp_dormant *heir)
+/* In the child. Comes back in those that begin; as what. */
+static int
+be_dormant(const struct fmp_dormant *child)
 {
-    sigset_t all, mine;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &mine);
-    fmp_rt.forks_dormant = true;
-    pid_t pid = fork_sibling(heir->told);
-    if (pid == 0) {
-        return true;
-    }
-    fmp_rt.forks_dormant = false;
-    if (pid < 0) {
-        heir->fails(heir->ctx);
-    }
-    pthread_sigmask(SIG_SETMASK, &mine, NULL);
-    return false;
-}
-
-/* In the child, in which all signals are blocked. `asleep` is its mask while it sleeps, `signals` the parent's. Comes
- * back in those that wake; which of them this one is. */
-static const struct fmp_dormant *
-be_dormant(const struct fmp_dormant *child, const sigset_t *asleep, const sigset_t *signals)
-{
-    if (!child->blocks_signals) {
-        pthread_sigmask(SIG_SETMASK, asleep, NULL);
-    }
-    if (!child->wakes(child->ctx)) {
+    int me = child->wakes(child->ctx);
+    if (me < 0) {
         fmp_runtime_leave();
         _exit(0);
-    }
-    if (child->heir != NULL && fork_heir(child->heir)) {
-        return be_dormant(child->heir, asleep, signals);
     }
     for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
         fmp_participant_tell_start(&s->region);
     }
     PyOS_AfterFork_Child();
-    if (!child->blocks_signals) {
-        pthread_sigmask(SIG_SETMASK, signals, NULL);
-    }
-    return child;
+    return me;
 }
 
 int
@@ -248,11 +207,6 @@ fmp_runtime_fork_dormant(const struct fmp_dormant *children, int count, pid_t *p
     if (PySys_Audit("os.fork", NULL) < 0) {
         return -1;
     }
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    sigset_t asleep = before;
-    add_handled(&asleep);
     PyOS_BeforeFork();
     notice_one();
     fmp_rt.forks_dormant = true;
@@ -263,7 +217,7 @@ fmp_runtime_fork_dormant(const struct fmp_dormant *children, int count, pid_t *p
             if (FMP_UNLIKELY(is_bare)) {
                 _exit(1);
             }
-            *me = (int)(be_dormant(&children[made], &asleep, &before) - children);
+            *me = be_dormant(&children[made]);
             return 0;
         }
         if (pids[made] < 0) {
@@ -279,8 +233,16 @@ fmp_runtime_fork_dormant(const struct fmp_dormant *children, int count, pid_t *p
     }
     fmp_rt.forks_dormant = false;
     PyOS_AfterFork_Parent();
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return made;
+}
+
+pid_t
+fmp_runtime_fork_dormant_sibling(pid_t *told)
+{
+    fmp_rt.forks_dormant = true;
+    pid_t pid = fork_sibling(told);
+    fmp_rt.forks_dormant = false;
+    return pid;
 }
 
 pid_t

@@ -66,25 +66,22 @@ pid_t fmp_runtime_fork(void);
 /* The same, but the new process is a child of this one's parent, and not audited: sys_fork_sibling says where. The pid,
  * 0, or -errno. */
 pid_t fmp_runtime_fork_sibling(pid_t *told);
-/* A child that is forked before it is known whether it will be needed. `wakes` runs in it first, without Python: if it
- * says false, the child leaves the shared memory and ends, with exit code 0. */
+/* A child that is forked before it is known whether it will be needed. `wakes` runs in it first, without Python: as
+ * what it begins, or below 0 if it does not: then it leaves the shared memory and ends, with exit code 0. */
 struct fmp_dormant {
-    bool (*wakes)(void *ctx);
+    int (*wakes)(void *ctx);
     void *ctx;
-    bool blocks_signals;            /* asleep and awake, all of them */
-    const struct fmp_dormant *heir; /* or NULL: another one, which this one forks as its sibling when it wakes */
-    pid_t *told;                    /* an heir's: its pid is written there before it or who forks it goes on */
-    void (*fails)(void *ctx);       /* an heir's: called in who cannot fork it */
 };
 /*
  * Forks all of them, within one pair of PyOS_BeforeFork and PyOS_AfterFork_Parent: nothing of Python runs in between,
- * so the parent's pages need not be copied again for each. In a child that wakes, PyOS_AfterFork_Child runs then, and
- * `me` says which one it is. Until then signals that somebody handles are blocked in it: the handler may be Python's.
- * How many were made, with their pids: fewer than `count` if there can be no more. -1 with an exception set. 0 in the
- * child. Called by the main thread; no other thread of this process may hold the GIL or want it. An heir lies in the
- * same array, at `count` or later, and is forked before anything of Python runs in who forks it.
+ * so the parent's pages need not be copied again for each. In a child that begins, PyOS_AfterFork_Child runs then, and
+ * `me` says what it is. How many were made, with their pids: fewer than `count` if there can be no more. -1 with an
+ * exception set. 0 in the child. Called by the main thread, with all signals blocked, which is the caller's business in
+ * the child, too; no other thread of this process may hold the GIL or want it.
  */
 int fmp_runtime_fork_dormant(const struct fmp_dormant *children, int count, pid_t *pids, int *me);
+/* In `wakes` of such a child: a sibling, in which `wakes` goes on as well. As fmp_runtime_fork_sibling. */
+pid_t fmp_runtime_fork_dormant_sibling(pid_t *told);
 /* A child of this process that a sibling of it has forked is written down. */
 void fmp_runtime_adopt(pid_t pid);
 /* A child that was written down (pyrt/children.h) has ended: if it was killed, what it held is given back. */

@@ -98,6 +98,16 @@ place_of_tid(void)
     return *place == (pid_t)syscall(SYS_gettid) ? place : NULL;
 }
 
+bool
+sys_can_fork_sibling(void)
+{
+#if defined __x86_64__ || defined __aarch64__
+    return place_of_tid() != NULL;
+#else
+    return false;
+#endif
+}
+
 static long
 clone_sibling(pid_t *tid, pid_t *told)
 {

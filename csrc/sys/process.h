@@ -24,6 +24,7 @@ int sys_die_with_parent(pid_t parent);
  * meanwhile: in shared memory the parent finds it there. Only in a process with a single thread, which C libraries
  * other than glibc's need not know of: no at-fork handlers run. */
 pid_t sys_fork_sibling(pid_t *told);
+bool sys_can_fork_sibling(void);
 /* CPUs this process may run on, at least 1. */
 int sys_usable_cpus(void);
 

@@ -198,38 +198,114 @@ def parent_dies(victim: Victim) -> None:
     victim.join()
 
 
-def dormant_worker_dies(victim: Victim) -> None:
-    """It has not begun, or is about to: no call is lost with it, and others answer."""
-    with new_pool(victim) as pool:
+def sleeping_template_dies(victim: Victim) -> None:
+    """While it forks the workers that are needed: no call is lost, and all are there in the end."""
+    with new_pool(victim, "dormant:") as pool:
+        assert pool.map_async(abs, range(-TASKS, 0), 1).get(CALL_SECONDS) == list(range(TASKS, 0, -1))
+        await_workers(pool)
         assert pool.map_async(abs, range(-TASKS, 0), 1).get(CALL_SECONDS) == list(range(TASKS, 0, -1))
 
 
-def dormant_worker_dies_alone(victim: Victim) -> None:
-    """The call is the only one: nobody else has been woken for it."""
-    with new_pool(victim) as pool:
+def sleeping_template_dies_alone(victim: Victim) -> None:
+    """Nobody is needed but the first worker."""
+    with new_pool(victim, "dormant:") as pool:
         assert pool.apply_async(abs, (-1,)).get(CALL_SECONDS) == 1
 
 
-def unneeded_worker_dies(victim: Victim) -> None:
+def unneeded_template_dies(victim: Victim) -> None:
     """The pool is closed before anything is asked of it."""
-    with new_pool(victim):
+    with new_pool(victim, "dormant:"):
         pass
 
 
+def worker_dies_before_it_begins(victim: Victim) -> None:
+    """No call is lost with one that the template has just forked, and another takes its place."""
+    with new_pool(victim, "sibling:") as pool:
+        assert pool.map_async(abs, range(-TASKS, 0), 1).get(CALL_SECONDS) == list(range(TASKS, 0, -1))
+        await_workers(pool)
+
+
 @contextmanager
-def new_pool(victim: Victim) -> Iterator[Any]:
-    """A pool that is closed in the end, and the first of its workers to fall asleep is the victim."""
-    victim.bequeath("dormant:")
-    pool = fork.Pool(WORKERS)
-    workers = list(pool._pool)
+def new_pool(victim: Victim, unit: str) -> Iterator[Any]:
+    """A pool that is closed in the end; the victim is its template, or the first of the workers that this one forks."""
+    victim.bequeath(unit)
+    pool = fork.Pool(WORKERS + 1)
+    workers, template = list(pool._pool), pool._template
     yield pool
+    template.end()
+    codes = [] if template.pid is None else [code_of(template.pid)]  # it has been given up, or not
     pool.close()
     pool.join()
-    for process in workers:
-        assert process.exitcode in (0, -signal.SIGKILL)
-    killed = [process for process in workers if process.exitcode != 0]
-    assert len(killed) <= 1
-    victim.note_end(-signal.SIGKILL if killed else 0)
+    codes += [process.exitcode for process in workers]
+    assert set(codes) <= {0, -signal.SIGKILL}, codes
+    assert codes.count(-signal.SIGKILL) <= 1
+    is_gone = unit == "dormant:" and len(codes) == len(workers)
+    victim.note_end(-signal.SIGKILL if is_gone or -signal.SIGKILL in codes else 0)
+    check_no_child()
+
+
+def code_of(pid: int) -> int:
+    """Wait for the end of a child, and leave it to others to reap it."""
+    ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert ended is not None
+    return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+
+
+def await_workers(pool: Any) -> None:
+    """All places are taken by processes that are alive: the pool sees to it while it waits for results."""
+    deadline = time.monotonic() + CALL_SECONDS
+    while not all(os.path.exists(f"/proc/{process.pid}") for process in list(pool._pool)) or any(
+        process.exitcode is not None for process in list(pool._pool)
+    ):
+        pool.apply(time.sleep, (0.05,))
+        assert time.monotonic() < deadline, "workers are missing"
+    pids = [process.pid for process in pool._pool]
+    assert len(set(pids)) == WORKERS + 1, pids
+
+
+def check_no_child() -> None:
+    with suppress(ChildProcessError):
+        raise AssertionError(f"a child that nobody knows: {os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)}")
+
+
+class Unmet:
+    """Who is killed, and the pids of the victim and the first worker. It does not travel: a task finds it here."""
+
+    current: ClassVar["Unmet"]
+
+    def __init__(self, victim: Victim) -> None:
+        Unmet.current = self
+        self.victim, self.pids = victim, Notes(2)
+
+
+def work_unmet(_: int) -> None:
+    who = Unmet.current
+    if os.getpid() != who.pids[1] and not who.pids[0]:
+        who.pids[0] = os.getpid()
+        who.victim.enlist()
+    time.sleep(SLOW)  # there is a call for each worker, and a killed one is noticed meanwhile
+
+
+def unmet_worker_dies(victim: Victim) -> None:
+    """With a call in hand, before anybody has looked who it is: the call fails, and says who it was."""
+    pids = Unmet(victim).pids
+    pool = fork.Pool(WORKERS)
+    pids[1] = pool._pool[0].pid
+    calls = [pool.apply_async(work_unmet, (number,)) for number in range(WORKERS * 2)]
+    lost = []
+    for call in calls:
+        try:
+            call.get(CALL_SECONDS)
+        except fastmp.WorkerDied as error:
+            lost.append((error.pid, error.signal))
+    assert lost in ([], [(pids[0], signal.SIGKILL)]), lost
+    check_pool_works(pool)
+    workers = list(pool._pool)
+    pool.close()
+    pool.join()
+    is_there = any(process.pid == pids[0] and process.exitcode == 0 for process in workers)
+    victim.note_end(0 if is_there else -signal.SIGKILL)
+    check_no_child()
 
 
 def template_dies(victim: Victim) -> None:
@@ -253,28 +329,7 @@ def template_dies(victim: Victim) -> None:
     victim.note_end(-signal.SIGKILL if template.pid is None else 0)
     pool.close()
     pool.join()
-    with suppress(ChildProcessError):
-        raise AssertionError(f"a child that nobody knows: {os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)}")
-
-
-def template_maker_dies(victim: Victim) -> None:
-    """The last worker, while it forks the template: that one is found all the same, and ends with the pool."""
-    victim.bequeath("runtime:sibling")
-    pool = fork.Pool(WORKERS)
-    first, last = pool._pool[0], pool._pool[-1]
-    while pool._template.pid is None:
-        time.sleep(0.001)
-    first.kill()
-    first.join()
-    pool._maintain_pool()
-    assert pool._template.pid is not None
-    check_pool_works(pool)
-    pool.close()
-    pool.join()
-    assert last.exitcode in (0, -signal.SIGKILL)
-    victim.note_end(last.exitcode)
-    with suppress(ChildProcessError):
-        raise AssertionError(f"a child that nobody knows: {os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)}")
+    check_no_child()
 
 
 # ---- executors ----
@@ -410,12 +465,14 @@ for _name, _scenario in (
     ONLY[f"Pool.{_name}, worker beside a slow one"] = ("ring:published", "ring:taken", "worker:")
 SCENARIOS["Pool.imap, worker"] = partial(imap_worker_dies, 8, "imap")
 SCENARIOS["Pool, its parent"] = parent_dies
-SCENARIOS["Pool, dormant worker"] = dormant_worker_dies
-SCENARIOS["Pool, dormant worker, one call"] = dormant_worker_dies_alone
-SCENARIOS["Pool, dormant worker that is not needed"] = unneeded_worker_dies
-for _name in [name for name in SCENARIOS if name.startswith("Pool, dormant")]:
-    ONLY[_name] = ("dormant:",)
+SCENARIOS["Pool, its template, before all workers are there"] = sleeping_template_dies
+SCENARIOS["Pool, its template, one call"] = sleeping_template_dies_alone
+SCENARIOS["Pool, its template that is not needed"] = unneeded_template_dies
+SCENARIOS["Pool, worker that has not begun"] = worker_dies_before_it_begins
+for _name in [name for name in SCENARIOS if name.startswith("Pool, its template")]:
+    ONLY[_name] = ("dormant:", "runtime:sibling")
+ONLY["Pool, worker that has not begun"] = ("sibling:",)
+SCENARIOS["Pool, worker that nobody has met"] = unmet_worker_dies
+ONLY["Pool, worker that nobody has met"] = ("ring:taken", "worker:")
 SCENARIOS["Pool, its template"] = template_dies
-SCENARIOS["Pool, who forks its template"] = template_maker_dies
-ONLY["Pool, who forks its template"] = ("runtime:sibling",)
 SCENARIOS["Process, while it forks"] = forker_dies

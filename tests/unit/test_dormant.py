@@ -1,4 +1,4 @@
-"""fastmp._dormant: workers that are forked with their pool, and begin when there is something to do."""
+"""fastmp._dormant: workers that are forked when there is something to do for them."""
 
 import errno
 import logging
@@ -17,13 +17,13 @@ from support.leftovers import children
 from support.processes import eventually
 
 import fastmp
-from fastmp import _dormant
+from fastmp import _core, _dormant, popen_fork
 
 FORK = fastmp.get_context("fork")
 
 count_threads = _dormant._count_threads
 
-LONG = 60.0  # seconds; a worker begins by itself before that
+LONG = 60.0  # seconds; a worker is there by itself before that
 
 begun = FORK.RawArray("i", 16)  # by place: pids of processes in which Python has run
 count = fastmp.atomic(FORK.Value("i", 0, lock=False))
@@ -49,19 +49,114 @@ def pids() -> set[int]:
     return set(begun[: count.load()])
 
 
-def stop_all(pool) -> list[int]:
-    """Stop the workers, which may be dormant, or have begun meanwhile."""
-    workers = [process.pid for process in pool._pool]
-    for pid in workers:
-        os.kill(pid, signal.SIGSTOP)
-    return workers
-
-
 def test_workers_begin_by_themselves():
+    before = children()
     with FORK.Pool(3) as pool:
+        eventually(lambda: len(children() - before) == 4, LONG)
         workers = {process.pid for process in pool._pool}
+        assert {*workers, pool._template.pid} == children() - before
         eventually(lambda: pids() >= workers, LONG)
         assert pool._template.pid not in pids()
+
+
+@pytest.fixture
+def nobody_begins_by_himself(monkeypatch):
+    monkeypatch.setattr(_dormant, "ALL_AFTER", 10 * LONG)
+
+
+def test_one_call_needs_two_forks(nobody_begins_by_himself):
+    before = children()
+    pool = FORK.Pool(64)
+    assert pool.apply(os.getpid) == pool._pool[0].pid
+    assert children() - before == {pool._pool[0].pid, pool._template.pid}
+    pool.close()
+    processes = list(pool._pool)
+    pool.join()
+    assert [process.exitcode for process in processes] == [0] * 64
+    assert children() == before
+
+
+def test_who_looks_finds_them():
+    """A pid, a sentinel and a sign of life, the same ones whenever somebody asks."""
+    with FORK.Pool(4) as pool:
+        processes = list(pool._pool)
+        assert all(process.is_alive() for process in processes)
+        assert {process.exitcode for process in processes} == {None}
+        assert set(processes) <= set(fastmp.active_children())
+        assert fastmp.connection.wait([process.sentinel for process in processes], 0) == []
+        numbers = [process.pid for process in processes]
+        assert len(set(numbers) & children()) == 4
+        assert sorted(pool.map(abs, range(-20, 0), 1)) == list(range(1, 21))
+        assert [process.pid for process in processes] == [process.ident for process in processes] == numbers
+        assert all(str(process.pid) in repr(process) for process in processes)
+
+
+@pytest.mark.parametrize("what", ["pid", "sentinel", "repr", "kill", "interrupt", "join"])
+def test_who_asks_makes_them(what, nobody_begins_by_himself):
+    with FORK.Pool(3) as pool:
+        process = pool._pool[2]
+        if what == "pid":
+            assert process.pid in children()
+        elif what == "sentinel":
+            process.kill()
+            assert fastmp.connection.wait([process.sentinel], LONG) == [process.sentinel]
+        elif what == "repr":
+            assert f"pid={process.pid} " in repr(process)
+        elif what == "join":
+            process.join(0.01)
+            assert process._popen.__dict__["pid"] in children()
+        else:
+            getattr(process, what)()
+            process.join()
+            assert process.exitcode is not None
+        assert pool.map(abs, range(-20, 0)) == list(range(20, 0, -1))
+
+
+def test_a_forked_child_knows_nothing_of_them(nobody_begins_by_himself):
+    with FORK.Pool(2) as pool:
+        process = FORK.Process(target=look_at, args=(pool._pool[1],))
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+        assert pool._pool[1].pid in children()
+
+
+def look_at(worker) -> None:
+    popen = worker._popen
+    assert (popen.pid, popen.poll(), popen.wait(), popen.sentinel) == (None, None, None, -1)
+    popen._send_signal(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_template_that_is_gone_before_it_has_made_them(how, monkeypatch, nobody_begins_by_himself):
+    """The parent makes the others when it notices; what was never there has ended."""
+    monkeypatch.setattr("fastmp._template.PATIENCE", 0.3)
+    monkeypatch.setattr("fastmp._dormant.PATIENCE", 0.3)
+    barrier = FORK.Barrier(3)
+    with FORK.Pool(3) as pool:
+        first = [process.pid for process in pool._pool[:1]]
+        os.kill(pool._template.pid, how)
+        never = pool._pool[2]
+        if how == signal.SIGSTOP:  # nobody notices before somebody looks
+            assert never.pid is None
+        results = [pool.apply_async(meet, (barrier,)) for _ in range(3)]
+        workers = {result.get(LONG) for result in results}
+        assert len(workers) == 3
+        assert set(first) < workers == {process.pid for process in pool._pool}
+        assert (never.pid, never.exitcode, never.is_alive()) == (None, 0, False)
+        assert fastmp.connection.wait([never.sentinel], 0) == [never.sentinel]
+        assert never not in fastmp.active_children()
+
+
+@pytest.mark.parametrize("tree", [False, True])
+def test_terminate_makes_nobody(tree, nobody_begins_by_himself):
+    before = children()
+    pool = FORK.Pool(8)
+    processes = list(pool._pool)
+    pool.terminate(tree=tree)
+    pool.join()
+    assert [process.exitcode for process in processes] == [-signal.SIGTERM] * 8
+    assert children() == before
 
 
 def test_all_begin_when_there_is_work_for_all():
@@ -101,23 +196,12 @@ def test_killed_before_they_have_begun():
         assert sorted(pool.map(abs, range(-20, 0))) == list(range(1, 21))
 
 
-def test_terminated_before_they_have_begun():
+def test_terminated_before_they_have_begun(nobody_begins_by_himself):
     pool = FORK.Pool(3)
     processes = list(pool._pool)
     pool.terminate()
     pool.join()
     assert {process.exitcode for process in processes} <= {-signal.SIGTERM}
-
-
-def test_stopped_while_others_work():
-    """One that is stopped is late; the calls go to the others, and none is lost."""
-    with FORK.Pool(2) as pool:
-        first, second = stop_all(pool)
-        result = pool.map_async(abs, range(-8, 0), 1)
-        os.kill(second, signal.SIGCONT)
-        # The first may have begun, and taken a call, before it was stopped.
-        os.kill(first, signal.SIGCONT)
-        assert result.get(LONG) == list(range(8, 0, -1))
 
 
 def test_a_handler_of_pythons_runs_later():
@@ -181,9 +265,11 @@ def test_no_more_processes(monkeypatch):
     fork_dormant = _dormant._core.fork_dormant
     made = []
 
-    def fewer(children, run, pids):
-        fork_dormant(children[:2], run, pids)
-        made.extend(pids)
+    def fewer(*args):
+        *others, pids = args
+        fork_dormant(*others, made)
+        pids.append(made[0])
+        popen_fork.undo(made[1])
 
     def refuse():
         raise BlockingIOError("no more")
@@ -192,7 +278,7 @@ def test_no_more_processes(monkeypatch):
     monkeypatch.setattr(_dormant._core, "fork", refuse)
     with pytest.raises(BlockingIOError):
         FORK.Pool(3)
-    assert len(made) == 2
+    assert len(made) == 2  # the first worker and the template
     assert not any(Path(f"/proc/{pid}").exists() for pid in made)
 
 
@@ -224,7 +310,9 @@ def test_interrupted_while_they_are_forked():
 TERMINATED = """
 import signal, sys
 import fastmp
+from fastmp import _dormant
 
+_dormant.ALL_AFTER = 60
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
 pool = fastmp.get_context("fork").Pool(3)
 workers = list(pool._pool)
@@ -234,9 +322,12 @@ print([worker.exitcode for worker in workers])
 
 
 def test_terminated_where_a_handler_exits():
-    """The handler's exit is that of the worker, without a word, also where the signal has waited for its Python."""
+    """The handler's exit is that of the worker, without a word, also where the signal has waited for its Python.
+
+    It is no handler's where no worker has been needed.
+    """
     done = subprocess.run([sys.executable, "-c", TERMINATED], capture_output=True, text=True, timeout=LONG, check=False)
-    assert (done.stdout, done.stderr, done.returncode) == ("[3, 3, 3]\n", "", 0)
+    assert (done.stdout, done.stderr, done.returncode) == ("[3, -15, -15]\n", "", 0)
 
 
 def test_no_socket_for_a_template(monkeypatch):
@@ -263,22 +354,26 @@ def test_exit_codes_of_those_that_end_while_others_are_started(monkeypatch):
     add_worker = fastmp.pool.Pool._add_worker
 
     def kill_and_add(self, place, process):
-        process.kill()
-        assert fastmp.connection.wait([process.sentinel], LONG)
+        if place == 0:
+            process.kill()
+            assert fastmp.connection.wait([process.sentinel], LONG)
         add_worker(self, place, process)
 
     with monkeypatch.context() as patch:
         patch.setattr(fastmp.pool.Pool, "_add_worker", kill_and_add)
         pool = FORK.Pool(3)
     with pool:
+        for process in pool._pool[1:]:
+            process.kill()
+            process.join()
         assert [process.exitcode for process in list(pool._pool)] == [-signal.SIGKILL] * 3
         assert pool.map(abs, range(-20, 0)) == list(range(20, 0, -1))
 
 
-@pytest.mark.parametrize("which", [0, 1, 2, 3])
+@pytest.mark.parametrize("which", [0, 1, 2])
 def test_no_descriptors(which, monkeypatch):
-    """A pidfd of the parent, two of the workers, one of the template: whichever there is none for, nobody is left."""
-    pidfd_open = _dormant._core.pidfd_open
+    """A pidfd of the parent, of the template, of the first worker: whichever there is none for, nobody is left."""
+    pidfd_open = _core.pidfd_open
     asked = []
 
     def refuse(pid):
@@ -288,22 +383,32 @@ def test_no_descriptors(which, monkeypatch):
         return pidfd_open(pid)
 
     before = children()
-    monkeypatch.setattr(_dormant._core, "pidfd_open", refuse)
-    if which in (1, 2):
+    monkeypatch.setattr(_core, "pidfd_open", refuse)
+    if which == 2:
         with pytest.raises(OSError, match="no more"):
             FORK.Pool(2)
     else:
         with FORK.Pool(2) as pool:
-            if which == 3:
-                eventually(lambda: pool._template.pid is None and len(asked) > 3, LONG)
-                first = pool._pool[0]
-                first.kill()
-                first.join()
-                pool._maintain_pool()
-                assert first not in pool._pool
-                assert len(pool._pool) == 2
+            assert pool._template is None
             assert pool.map(abs, range(-20, 0)) == list(range(20, 0, -1))
-    eventually(lambda: children() == before, LONG)
+    assert children() == before
+
+
+def test_no_descriptor_for_a_worker_to_meet(monkeypatch):
+    """Who asks is told so, and asks again; nobody is lost."""
+    pidfd_open = _core.pidfd_open
+
+    def refuse(pid):
+        raise OSError(errno.EMFILE, "no more")
+
+    with FORK.Pool(2) as pool:
+        with monkeypatch.context() as patch:
+            patch.setattr(_core, "pidfd_open", refuse)
+            with pytest.raises(OSError, match="no more"):
+                _ = pool._pool[1].pid
+            assert pool._pool[1].exitcode is None
+        assert _core.pidfd_open is pidfd_open
+        assert str(pool._pool[1].pid) in {str(pid) for pid in children()}
 
 
 def test_interrupted_while_dormant():

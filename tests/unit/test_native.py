@@ -16,7 +16,6 @@ from typing import Any
 import numpy
 import pytest
 from support.c_functions import sqrt, typed
-from support.processes import eventually
 
 import fastmp
 from fastmp import Array, RawArray, RawValue, Value, _core
@@ -102,7 +101,7 @@ class Mixed(ctypes.Structure):
 def pool() -> Iterator[Any]:
     """Its workers are older than the library."""
     with fastmp.Pool(2) as pool:
-        eventually(lambda: pool._template is None or pool._template.pid)  # it is no test's leftover
+        assert all(worker.pid for worker in pool._pool)  # all are there: they are no test's leftovers
         yield pool
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy
 import pytest
 from support.c_functions import sqrt, typed
-from support.processes import eventually
 
 import fastmp
 from fastmp import RawArray, _core
@@ -40,7 +39,7 @@ class Packed(ctypes.Structure):
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Any]:
     with fastmp.Pool(2) as pool:
-        eventually(lambda: pool._template is None or pool._template.pid)  # it is no test's leftover
+        assert all(worker.pid for worker in pool._pool)  # all are there: they are no test's leftovers
         yield pool
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from support.leftovers import children
-from support.processes import eventually
 
 import fastmp
 from fastmp import _core
@@ -160,9 +159,7 @@ def test_an_executor_that_goes_on():
 
 
 def pid_of_template(pool: Any) -> int:
-    """One that is forked late is there soon."""
     assert pool._template is not None
-    eventually(lambda: pool._template.pid, LONG)
     pid: int = pool._template.pid
     assert Path(f"/proc/{pid}").exists()
     return pid
@@ -174,6 +171,7 @@ def test_a_template_that_is_gone(monkeypatch, how, size):
     """The parent forks itself then."""
     monkeypatch.setattr("fastmp._template.PATIENCE", 0.3)
     with FORK.Pool(size) as pool:
+        assert all(worker.pid for worker in pool._pool)  # they are all there
         os.kill(pid_of_template(pool), how)
         assert all_replaced(pool)["parent"][0] == os.getpid()
         assert all_replaced(pool)["parent"][0] == os.getpid()
@@ -191,34 +189,16 @@ def all_replaced(pool: Any) -> dict[str, Any]:
     return what
 
 
-def test_the_last_to_begin_forks_it_when_it_is_needed():
-    """Also when the pool has just been made."""
+def test_it_is_needed_at_once():
+    """Before there are all workers: then they come first."""
     with FORK.Pool(3) as pool, changed():
         first = pool._pool[0]
         first.kill()
         first.join()
         pool._maintain_pool()
-        assert pool._template.pid is not None
+        assert len(children()) == 4
         what = all_replaced(pool)
         assert (what["state"], what["threads"], what["parent"][0]) == ("before", 1, os.getpid())
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_who_is_to_fork_it_is_gone(monkeypatch, how):
-    """The parent forks itself then; a template that comes too late ends with the pool."""
-    monkeypatch.setattr("fastmp._template.PATIENCE", 0.3)
-    before = children()
-    with FORK.Pool(2) as pool:
-        first, last = pool._pool
-        os.kill(last.pid, how)
-        os.kill(first.pid, signal.SIGKILL)
-        first.join(LONG)
-        assert pool.apply(what_i_am)["parent"][0] == os.getpid()
-        if how == signal.SIGSTOP:
-            os.kill(last.pid, signal.SIGCONT)
-        pool.close()
-        pool.join()
-    assert children() == before
 
 
 def test_it_handles_no_signal():
