@@ -12,7 +12,6 @@
 #define FMP_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define FMP_INLINE static inline __attribute__((always_inline))
 #define FMP_COLD __attribute__((cold, noinline))
-#define FMP_MUST_CHECK __attribute__((warn_unused_result))
 
 /* The number in the local `x` is the one that was read. Of memory that another process may be changing the compiler
  * could otherwise read it again at each use, and find another one than was checked. */

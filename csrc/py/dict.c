@@ -45,6 +45,15 @@ dict_dealloc(PyObject *self)
     Py_DECREF(type);
 }
 
+/* The value of a copy that is let go of; NULL with an exception set. */
+static PyObject *
+value_of(struct fmp_copied *c)
+{
+    PyObject *value = fmp_copied_value(c);
+    fmp_copied_release(c);
+    return value;
+}
+
 /* The value, decoded after the lock; NULL with KeyError. */
 static PyObject *
 dict_subscript(PyObject *op, PyObject *key)
@@ -57,9 +66,7 @@ dict_subscript(PyObject *op, PyObject *key)
         }
         return NULL;
     }
-    PyObject *value = fmp_copied_value(&c);
-    fmp_copied_release(&c);
-    return value;
+    return value_of(&c);
 }
 
 static int
@@ -126,9 +133,7 @@ dict_get(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (rc <= 0) {
         return rc < 0 ? NULL : Py_NewRef(fallback != NULL ? fallback : Py_None);
     }
-    PyObject *value = fmp_copied_value(&c);
-    fmp_copied_release(&c);
-    return value;
+    return value_of(&c);
 }
 
 static PyObject *
@@ -147,9 +152,7 @@ dict_pop(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (rc == 0) {
         return Py_XNewRef(fallback);
     }
-    PyObject *value = fmp_copied_value(&c);
-    fmp_copied_release(&c);
-    return value;
+    return value_of(&c);
 }
 
 static PyObject *
@@ -216,9 +219,7 @@ dict_setdefault(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (!found) {
         return Py_NewRef(value);
     }
-    PyObject *there = fmp_copied_value(&c);
-    fmp_copied_release(&c);
-    return there;
+    return value_of(&c);
 }
 
 static PyObject *
