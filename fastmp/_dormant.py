@@ -234,7 +234,7 @@ class _Later(_Popen):
             if "pid" in self.__dict__:
                 return True
             is_final = self._template.has_ended  # before the look, which is the last one then
-            pid = _core.meet_worker(self._crew, self._place, 0) or None
+            pid = _own(_core.meet_worker(self._crew, self._place, 0))
             if pid is not None:
                 self._open_sentinel(pid)
             elif is_final:
@@ -269,3 +269,16 @@ class _Later(_Popen):
     def _reap(self, code: int) -> None:
         _core.adopt(self.pid)  # it was forked by another process
         super()._reap(code)
+
+
+def _own(pid: int) -> int | None:
+    """Return the pid of a child, None for 0, or if somebody has written over it: signals go to no other's process."""
+    if pid <= 0:
+        return None
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # or somebody who waits for all children has reaped it
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, 0)
+            return None
+    return pid

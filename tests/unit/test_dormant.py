@@ -148,6 +148,15 @@ def test_a_template_that_is_gone_before_it_has_made_them(how, monkeypatch, nobod
         assert never not in fastmp.active_children()
 
 
+def test_a_pid_that_was_written_over():
+    """Only a child is taken for a worker, or one that somebody else has reaped."""
+    assert [_dormant._own(pid) for pid in (0, -1, os.getpid(), os.getppid())] == [None] * 4
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    assert _dormant._own(process.pid) == process.pid
+    process.communicate()
+    assert _dormant._own(process.pid) == process.pid
+
+
 @pytest.mark.parametrize("tree", [False, True])
 def test_terminate_makes_nobody(tree, nobody_begins_by_himself):
     before = children()
