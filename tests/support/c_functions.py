@@ -1,7 +1,19 @@
-"""C functions of libm, typed as a test wants them."""
+"""C functions of libm, typed as a test wants them, and structures that functions take."""
 
 import ctypes
 from typing import Any
+
+
+class Point(ctypes.Structure):
+    """With a gap between its fields."""
+
+    _fields_ = (("x", ctypes.c_float), ("y", ctypes.c_double))
+
+
+class Pair(ctypes.Structure):
+    """Two registers full."""
+
+    _fields_ = (("a", ctypes.c_int64), ("b", ctypes.c_int64))
 
 
 def sqrt() -> Any:

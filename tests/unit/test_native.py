@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy
 import pytest
-from support.c_functions import sqrt, typed
+from support.c_functions import Pair, Point, sqrt, typed
 
 import fastmp
 from fastmp import Array, RawArray, RawValue, Value, _core
@@ -83,14 +83,6 @@ int read_null(int *x) { return *x == 5 ? *(volatile int *)8 : *x; }
 static int hidden(int x) { return x + 1; }
 int (*hidden_address(void))(int) { return hidden; }
 """
-
-
-class Point(ctypes.Structure):
-    _fields_ = [("x", ctypes.c_float), ("y", ctypes.c_double)]
-
-
-class Pair(ctypes.Structure):
-    _fields_ = [("a", ctypes.c_int64), ("b", ctypes.c_int64)]
 
 
 class Mixed(ctypes.Structure):

@@ -6,21 +6,13 @@ from typing import Any
 
 import numpy
 import pytest
-from support.c_functions import sqrt, typed
+from support.c_functions import Pair, Point, sqrt, typed
 
 import fastmp
 from fastmp import RawArray, _core
 from fastmp._signature import read_signature
 
 pytestmark = pytest.mark.usefixtures("region")
-
-
-class Point(ctypes.Structure):
-    _fields_ = [("x", ctypes.c_float), ("y", ctypes.c_double)]
-
-
-class Pair(ctypes.Structure):
-    _fields_ = [("a", ctypes.c_int64), ("b", ctypes.c_int64)]
 
 
 class Bits(ctypes.Structure):

@@ -9,6 +9,7 @@ from operator import neg
 
 import pytest
 from support import parts
+from support.leftovers import command_line
 from support.processes import eventually
 
 import fastmp
@@ -162,14 +163,6 @@ def run_a_pool_and_wait(pids):
     time.sleep(60)
 
 
-def is_gone(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as f:
-            return f.read().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
 def test_no_worker_outlives_a_killed_parent():
     pids = fastmp.SimpleQueue()
     parent = fastmp.Process(target=run_a_pool_and_wait, args=(pids,))
@@ -177,7 +170,7 @@ def test_no_worker_outlives_a_killed_parent():
     workers = pids.get()
     parent.kill()
     parent.join()
-    eventually(lambda: all(map(is_gone, workers)))
+    eventually(lambda: not any(map(command_line, workers)))
 
 
 def test_a_killed_worker(ctx):
