@@ -103,15 +103,33 @@ put_leaf(struct fmp_wire_writer *w, PyObject *o, unsigned char tag, uint64_t siz
     return PUT_OK;
 }
 
-/* A str or bytes that CPython itself never has twice is no shared reference. */
+/* Most texts: short ASCII ones, with no look at what else a str may be. */
 FMP_INLINE int
-put_str(struct fmp_wire_writer *w, PyObject *o)
+put_short_ascii(struct fmp_wire_writer *w, PyObject *o, size_t n)
+{
+    int rc = n <= 1 ? PUT_OK : meet(w, o);
+    if (FMP_UNLIKELY(rc != PUT_OK || fmp_writer_room(w, FMP_TAG_ROOM + n) < 0)) {
+        return rc != PUT_OK ? rc : PUT_ERROR;
+    }
+    fmp_writer_byte(w, FMP_TAG_ASCII);
+    fmp_writer_byte(w, (unsigned char)n);
+    fmp_copy(w->next, PyUnicode_DATA(o), n);
+    w->next += n;
+    return PUT_OK;
+}
+
+/* A str or bytes that CPython itself never has twice is no shared reference. */
+static int
+put_any_str(struct fmp_wire_writer *w, PyObject *o)
 {
 #if PY_VERSION_HEX < 0x030C0000
     if (!PyUnicode_IS_READY(o)) {
         return PUT_ASIDE;
     }
 #endif
+    if (fmp_writer_room(w, FMP_TAG_ROOM) < 0) {
+        return PUT_ERROR;
+    }
     size_t n = (size_t)PyUnicode_GET_LENGTH(o), kind = PyUnicode_KIND(o);
     bool singleton = n <= 1 && kind == PyUnicode_1BYTE_KIND;
     int rc = singleton ? PUT_OK : meet(w, o);
@@ -123,6 +141,16 @@ put_str(struct fmp_wire_writer *w, PyObject *o)
                         : kind == PyUnicode_2BYTE_KIND ? FMP_TAG_UCS2
                                                        : FMP_TAG_UCS4;
     return put_leaf(w, o, tag, n, PyUnicode_DATA(o), n * kind);
+}
+
+/* There need be no room yet. */
+FMP_INLINE int
+put_str(struct fmp_wire_writer *w, PyObject *o)
+{
+    if (FMP_LIKELY(PyUnicode_IS_COMPACT_ASCII(o)) && PyUnicode_GET_LENGTH(o) < FMP_SIZE_LONG) {
+        return put_short_ascii(w, o, (size_t)PyUnicode_GET_LENGTH(o));
+    }
+    return put_any_str(w, o);
 }
 
 FMP_INLINE int
@@ -261,9 +289,9 @@ put_dict(struct fmp_wire_writer *w, PyObject *o, int depth)
     fmp_writer_tag_size(w, FMP_TAG_DICT, (uint64_t)PyDict_GET_SIZE(o));
     PyObject *key, *value;
     Py_ssize_t at = 0;
-    while (PyDict_Next(o, &at, &key, &value)) {
-        rc = put_value(w, key, depth + 1);
-        if (rc == PUT_OK) {
+    for (Py_ssize_t left = PyDict_GET_SIZE(o); left > 0 && PyDict_Next(o, &at, &key, &value); left--) {
+        rc = PyUnicode_CheckExact(key) ? put_str(w, key) : put_value(w, key, depth + 1);
+        if (FMP_LIKELY(rc == PUT_OK)) {
             rc = put_value(w, value, depth + 1);
         }
         if (rc != PUT_OK) {

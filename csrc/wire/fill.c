@@ -3,8 +3,6 @@
 
 #include "sys/clock.h"
 
-/* Less is written in less time than it takes to find out. */
-#define CHOICE_MIN (UINT64_C(1) << 13)
 /* One copy in so many is timed. */
 #define TIME_EVERY 8
 /* Between two that go the other way. While memcpy is the cheaper ever more: its own time tells when that changes, and a
@@ -67,9 +65,9 @@ copy_by_cheaper(void *to, const void *from, size_t bytes)
 }
 
 void
-fmp_wire_fill(void *to, const void *from, size_t bytes)
+fmp_wire_fill_many(void *to, const void *from, size_t bytes)
 {
-    if (bytes < CHOICE_MIN || bytes >= FMP_COPY_PAST_MIN) {
+    if (bytes >= FMP_COPY_PAST_MIN) {
         fmp_copy_large(to, from, bytes);
     } else {
         copy_by_cheaper(to, from, bytes);

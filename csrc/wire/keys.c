@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/copy.h"
+
 #define SLOT_BITS 9
 
 static struct fmp_key keys[1u << SLOT_BITS]; /* guarded by the GIL */
@@ -32,12 +34,27 @@ fmp_key_slot(const unsigned char *data, size_t bytes)
     return &keys[(hash ^ hash >> 32) * golden >> (64 - SLOT_BITS)];
 }
 
+/* Are the two words that cover both texts the same? */
+#define SAME_ENDS(type, a, b, bytes)        \
+    (memcmp((a), (b), sizeof(type)) == 0 && \
+     memcmp((a) + (bytes) - sizeof(type), (b) + (bytes) - sizeof(type), sizeof(type)) == 0)
+
+/* FMP_KEY_MIN to FMP_KEY_MAX bytes, without a call. */
+FMP_INLINE bool
+is_same(const unsigned char *a, const unsigned char *b, size_t bytes)
+{
+    return bytes >= 16  ? SAME_ENDS(struct fmp_copy_pair, a, b, bytes)
+           : bytes >= 8 ? SAME_ENDS(uint64_t, a, b, bytes)
+           : bytes >= 4 ? SAME_ENDS(uint32_t, a, b, bytes)
+                        : SAME_ENDS(uint16_t, a, b, bytes);
+}
+
 PyObject *
 fmp_key_find(struct fmp_key *slot, uint64_t message, const unsigned char *data, size_t bytes)
 {
     PyObject *str = slot->str;
     if (str == NULL || (size_t)PyUnicode_GET_LENGTH(str) != bytes || slot->message == message ||
-        memcmp(PyUnicode_DATA(str), data, bytes) != 0) {
+        !is_same(PyUnicode_DATA(str), data, bytes)) {
         return NULL;
     }
     slot->message = message;
