@@ -8,8 +8,8 @@
 
 #include "sys/clock.h"
 
-/* How often a thread that waits for results looks whether a worker has ended: a lost task is told well within 100 ms.
- */
+/* How often a thread that waits for results looks whether a worker has ended, if the kernel does not wake it then: a
+ * lost task is told well within 100 ms. */
 #define LOOK_NS (40 * FMP_NS_PER_MS)
 
 /* ---- the job table: id = generation << 32 | place ---- */
@@ -237,14 +237,30 @@ struct look {
     struct fmp_crew *crew;
     struct fmp_job *job;
     uint64_t pokes; /* when the wait began */
+    uint32_t told;  /* deaths */
 };
+
+/* Of a worker: one was killed, or is about to end. */
+static bool
+an_end_was_told(const struct look *look)
+{
+    return fmp_death_count(look->crew->results.ring.shm) != look->told ||
+           fmp_load_relaxed(&look->crew->shm->leavers) != look->crew->leavers; /* relaxed: the kernel says who */
+}
 
 static bool
 something_happened(void *ctx)
 {
     struct look *look = ctx;
     return fmp_ring_may_pop(&look->crew->results.ring) || look->crew->pokes != look->pokes ||
-           (look->job != NULL && look->job->done);
+           (look->job != NULL && look->job->done) || an_end_was_told(look);
+}
+
+static bool
+is_held_up(void *ctx)
+{
+    struct look *look = ctx;
+    return fmp_ring_pop_is_held_up(&look->crew->results.ring);
 }
 
 /* No child of ours, but of a fork server; or we have reaped it. */
@@ -301,17 +317,60 @@ look_after_workers(struct fmp_crew *crew)
     return result != NULL ? 0 : -1;
 }
 
-/* One sleep; looks after the workers when it was in vain. FMP_PY_READY, FMP_PY_TIMEOUT (of the slice), FMP_PY_ERROR. */
+static void
+note_leavers(struct fmp_crew *crew)
+{
+    uint32_t leavers = fmp_load_relaxed(&crew->shm->leavers); /* relaxed: as above */
+    if (leavers != crew->leavers) {
+        crew->leavers = leavers;
+        crew->left_ns = sys_now_ns();
+    }
+}
+
+/* A worker that has not begun may end as it likes, and one that leaves is about to. */
+static bool
+all_are_at_work(struct fmp_crew *crew)
+{
+    for (uint32_t i = 0; i < crew->max_workers; i++) {
+        if (crew->pids[i] != 0 && !fmp_crew_has_begun(crew, i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* How long to sleep without a look. The first one finds who has ended before the sleep. */
+static uint64_t
+slice_ns(struct fmp_crew *crew, uint64_t now_ns)
+{
+    if (!crew->has_looked || !all_are_at_work(crew)) {
+        return LOOK_NS;
+    }
+    uint64_t since_ns = now_ns - crew->left_ns;
+    uint64_t period_ns = fmp_death_period_ns(&crew->results.ring.shm->items, now_ns, LOOK_NS);
+    return since_ns > period_ns ? period_ns : since_ns > FMP_NS_PER_MS ? since_ns : FMP_NS_PER_MS;
+}
+
+/* One sleep; looks after the workers when it was in vain, or when the end of one was told. FMP_PY_READY, FMP_PY_TIMEOUT
+ * (of the slice), FMP_PY_ERROR. */
 static int
 sleep_once(struct fmp_crew *crew, struct fmp_job *job, uint64_t deadline_ns, uint64_t pokes)
 {
-    struct look look = {.crew = crew, .job = job, .pokes = pokes};
-    uint64_t slice_end = sys_slice_end_ns(sys_now_ns(), deadline_ns, LOOK_NS);
+    struct fmp_ec_shm *items = &crew->results.ring.shm->items;
+    struct look look = {.crew = crew, .job = job, .pokes = pokes, .told = fmp_death_count(items)};
+    uint64_t now_ns = sys_now_ns();
+    crew->spin.held_up = is_held_up;
     crew->waiters++;
-    int rc = fmp_py_await(&crew->results.ring.shm->items, something_happened, &look, slice_end, &crew->spin);
+    int rc = fmp_py_await(items, something_happened, &look,
+                          sys_slice_end_ns(now_ns, deadline_ns, slice_ns(crew, now_ns)), &crew->spin);
     crew->waiters--;
+    bool is_told = rc == FMP_PY_READY && an_end_was_told(&look);
+    crew->has_looked = is_told || rc == FMP_PY_TIMEOUT;
+    if (is_told) {
+        note_leavers(crew);
+    }
     /* A signal that came while this thread was awake, or to another thread, has not ended the sleep. */
-    if (rc == FMP_PY_TIMEOUT && (PyErr_CheckSignals() < 0 || look_after_workers(crew) < 0)) {
+    if (crew->has_looked && (PyErr_CheckSignals() < 0 || look_after_workers(crew) < 0)) {
         return FMP_PY_ERROR;
     }
     return rc;

@@ -57,6 +57,9 @@ struct fmp_crew {
     PyObject *reports;    /* list of what workers that could not begin have said */
     PyObject *deferred;   /* list of done jobs whose callbacks the helper is to run */
     struct fmp_spin spin;
+    bool has_looked;  /* after workers, and nothing has come since */
+    uint32_t leavers; /* known of, and since when */
+    uint64_t left_ns;
     uint32_t waiters; /* threads of this process that wait for results */
     uint64_t pumps;   /* how often results were taken: the helper leaves it to others who do */
     uint64_t pokes;   /* counts what those who wait should look at */

@@ -59,6 +59,7 @@ struct fmp_crew_shm {
     struct fmp_ec_shm wake;                 /* where the template sleeps that forks them */
     _Atomic uint32_t made;                  /* how many it has forked */
     struct fmp_ec_shm progress;             /* where the parent waits for one of them to be there */
+    FMP_ALIGNED _Atomic uint32_t leavers;   /* workers that take no tasks any more, and are about to end */
     struct fmp_worker_shm workers[];
 };
 

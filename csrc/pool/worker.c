@@ -29,9 +29,9 @@ struct worker {
     uint32_t last_id;
     PyObject *last; /* borrowed from `functions` */
     PyObject *wrap_error, *wrap_unpicklable;
-    bool is_strict; /* a task that cannot be unpickled ends the worker */
-    int parent;     /* a descriptor that polls readable when it has ended */
-    struct fmp_spin spin;
+    bool is_strict;                  /* a task that cannot be unpickled ends the worker */
+    int parent;                      /* a descriptor that polls readable when it has ended */
+    struct fmp_spin spin, full_spin; /* for a task, and for room */
 };
 
 /* Runs while the task's cell is still taken: the task is never in neither place. */
@@ -230,7 +230,7 @@ await_memory(struct worker *me, unsigned *patience)
         look.head = fmp_load_relaxed(&look.ring->shm->head);
         bool none_left = fmp_ring_count(look.ring) == 0;
         uint64_t until = sys_now_ns() + (none_left ? PATIENCE_NS : PARENT_LOOK_FULL_NS);
-        int rc = fmp_py_await(&look.ring->shm->space, has_moved, &look, until, &me->spin);
+        int rc = fmp_py_await(&look.ring->shm->space, has_moved, &look, until, &me->full_spin);
         if (rc != FMP_PY_TIMEOUT) {
             return rc == FMP_PY_READY ? 0 : -1;
         }
@@ -259,7 +259,7 @@ send_encoded(struct worker *me, enum fmp_result_kind kind, const struct fmp_task
             return rc;
         }
         /* There is room, but the parent is still emptying the cell. */
-        if (fmp_py_await(&ring->shm->space, fmp_ring_may_push, ring, FMP_NEVER, &me->spin) < 0) {
+        if (fmp_py_await(&ring->shm->space, fmp_ring_may_push, ring, FMP_NEVER, &me->full_spin) < 0) {
             return -1;
         }
     }
@@ -385,6 +385,7 @@ fmp_worker_run(struct fmp_crew *crew, uint32_t place, Py_ssize_t max_tasks, PyOb
         .wrap_unpicklable = wrap_unpicklable,
         .is_strict = crew->bad_result != NULL && crew->bad_result != Py_None,
         .parent = parent,
+        .spin = {.held_up = fmp_ring_pop_is_held_up},
     };
     Py_ssize_t count = -1;
     if (me.writer != NULL && me.functions != NULL) {
@@ -395,6 +396,8 @@ fmp_worker_run(struct fmp_crew *crew, uint32_t place, Py_ssize_t max_tasks, PyOb
         /* Only the parent may recover cells here: it must learn which task a killed worker had taken. */
         crew->tasks.ring.bystander = crew->results.ring.bystander = true;
         count = work(&me, max_tasks);
+        (void)fmp_fetch_add_relaxed(&crew->shm->leavers, 1); /* relaxed: ordered by E1 */
+        fmp_ec_notify(&crew->results.ring.shm->items, INT32_MAX);
     }
     Py_XDECREF(me.functions);
     if (me.writer != NULL) {

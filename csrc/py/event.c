@@ -70,6 +70,7 @@ event_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwna
     }
     struct fmp_event_waiter waiter = fmp_event_begin(self->shm);
     struct fmp_spin spin = self->spin;
+    spin.held_up = fmp_ec_never_held_up;
     int rc = fmp_py_await(&self->shm->changed, fmp_event_passed, &waiter, deadline_ns, &spin);
     self->spin = spin;
     return rc == FMP_PY_ERROR ? NULL : PyBool_FromLong(rc == FMP_PY_READY);

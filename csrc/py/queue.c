@@ -100,7 +100,7 @@ queue_join(PyObject *self, PyObject *unused)
 {
     (void)unused;
     struct fmp_queue *q = (struct fmp_queue *)self;
-    struct fmp_spin spin = {0};
+    struct fmp_spin spin = {.held_up = fmp_ec_never_held_up};
     if (fmp_py_await(&q->shm->all_done, is_all_done, q, FMP_NEVER, &spin) < 0) {
         return NULL;
     }
@@ -134,6 +134,8 @@ open_block(struct fmp_queue *q, uint64_t ring_bytes)
         return -1;
     }
     q->channel.of_objects = true;
+    q->put_spin.held_up = fmp_ring_push_is_held_up;
+    q->get_spin.held_up = fmp_ring_pop_is_held_up;
     return 0;
 }
 

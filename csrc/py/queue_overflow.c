@@ -104,7 +104,7 @@ fmp_queue_feed(PyObject *self, PyObject *unused)
 {
     (void)unused;
     struct fmp_queue *q = (struct fmp_queue *)self;
-    struct fmp_spin spin = {0};
+    struct fmp_spin spin = {.held_up = fmp_ring_push_is_held_up};
     int rc;
     while ((rc = fmp_overflow_send(q)) != 0) {
         if (rc != -EAGAIN) {

@@ -112,6 +112,7 @@ acquire_slowly(struct semaphore *self, uint64_t deadline_ns)
         return 0;
     }
     struct wait wait = {.shm = self->shm, .spin = self->spin};
+    wait.spin.held_up = fmp_ec_never_held_up;
     int code = fmp_py_wait(step, &wait, deadline_ns);
     self->spin = wait.spin;
     return code == 0 ? 1 : code == -ETIMEDOUT ? 0 : -1;

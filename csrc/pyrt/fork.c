@@ -13,6 +13,7 @@
 #include "pyrt/handles.h"
 #include "pyrt/newcomers.h"
 #include "pyrt/wait.h"
+#include "sync/death.h"
 #include "sys/process.h"
 
 unsigned fmp_fork_generation;
@@ -73,6 +74,7 @@ after_fork_in_child(void)
         if (s->child != 0) {
             /* on failure the next use joins anew, or says why not */
             (void)(fmp_rt.forks_dormant ? fmp_participant_adopt_early : fmp_participant_adopt)(&s->region, s->child);
+            fmp_death_watch(&s->region);
         }
         fmp_heap_after_fork(s->heap);
     }

@@ -9,6 +9,7 @@
 #include "pyrt/handles.h"
 #include "pyrt/newcomers.h"
 #include "pyrt/wait.h"
+#include "sync/death.h"
 #include "sys/memory.h"
 #include "sys/process.h"
 
@@ -185,6 +186,7 @@ fmp_runtime_leave(void)
         }
         fmp_participant_leave(&s->region);
     }
+    fmp_death_forget();
     fmp_rt.left = fmp_spaces != NULL;
 }
 

@@ -8,6 +8,7 @@
 #include "base/fault.h"
 #include "dict/dict.h"
 #include "ring/ring.h"
+#include "sync/death.h"
 #include "sys/clock.h"
 
 /* Between two looks for dead orphans. */
@@ -58,6 +59,20 @@ fmp_space_join(struct fmp_space *space)
         fmp_space_sweep_dead(space);
         rc = fmp_participant_join(&space->region);
     }
+    if (rc == 0) {
+        fmp_death_watch(&space->region);
+    }
+    return rc;
+}
+
+/* By an identity that was reserved for this process. */
+static int
+enter(struct fmp_space *space, uint32_t reserved)
+{
+    int rc = fmp_participant_adopt(&space->region, reserved);
+    if (rc == 0) {
+        fmp_death_watch(&space->region);
+    }
     return rc;
 }
 
@@ -75,7 +90,7 @@ open_space(struct fmp_space **space, const struct fmp_region *region, uint32_t r
     if (rc == 0) {
         fmp_heap_set_carried(s->heap, is_carried);
         s->was_awaited = reserved != 0;
-        rc = reserved != 0 ? fmp_participant_adopt(&s->region, reserved) : fmp_space_join(s);
+        rc = reserved != 0 ? enter(s, reserved) : fmp_space_join(s);
     }
     if (rc == 0) {
         s->next = fmp_spaces;

@@ -79,6 +79,7 @@ fmp_py_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t d
         return FMP_PY_ERROR;
     }
     spin->idle = 0; /* of a wait that an exception has ended */
+    spin->settled = false;
     struct await a = {.ec = ec, .ready = ready, .ctx = ctx, .spin = spin};
     switch (fmp_py_wait(await_step, &a, deadline_ns)) {
     case 0:

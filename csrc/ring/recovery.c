@@ -140,6 +140,27 @@ fmp_ring_may_push(void *ctx)
            fmp_ring_tail_is_damaged(ring);
 }
 
+bool
+fmp_ring_pop_is_held_up(void *ctx)
+{
+    struct fmp_ring *ring = ctx;
+    uint64_t head = fmp_load_acquire(&ring->shm->head);             /* A3 */
+    uint64_t state = fmp_load_acquire(&cell_at(ring, head)->state); /* A1 */
+    return state != fmp_cell_state((head >> ring->log2_capacity) & FMP_CELL_LAP_MASK, FMP_CELL_EMPTY, 0);
+}
+
+bool
+fmp_ring_push_is_held_up(void *ctx)
+{
+    struct fmp_ring *ring = ctx;
+    uint64_t tail = fmp_load_acquire(&ring->shm->tail);             /* A3 */
+    uint64_t head = fmp_load_acquire(&ring->shm->head);             /* A3 */
+    uint64_t state = fmp_load_acquire(&cell_at(ring, head)->state); /* A1 */
+    /* Below the limit it is a cell of the lap before that is still being emptied. */
+    return (int64_t)(tail - head) < (int64_t)ring->limit ||
+           state != fmp_cell_state((head >> ring->log2_capacity) & FMP_CELL_LAP_MASK, FMP_CELL_FULL, 0);
+}
+
 /* Once its maker is dead, what the ring does not name it never will. So he is asked first. */
 static bool
 carries_side_of(const struct fmp_ring *ring, uint32_t maker)

@@ -112,6 +112,9 @@ uint64_t fmp_ring_count(const struct fmp_ring *ring);
  * the way. */
 bool fmp_ring_may_pop(void *ring);
 bool fmp_ring_may_push(void *ring);
+/* Is that for which the two wait in somebody's hand? For struct fmp_spin. */
+bool fmp_ring_pop_is_held_up(void *ring);
+bool fmp_ring_push_is_held_up(void *ring);
 /* Is a record (or damage, which is an error) there to be popped? Clears a dead producer's cell out of the way, for
  * which fmp_ring_may_pop says true. */
 bool fmp_ring_has_record(struct fmp_ring *ring);

@@ -14,7 +14,7 @@
 #include "base/atomic.h"
 
 #define FMP_REGION_MAGIC UINT64_C(0x31706d7473616600) /* "\0fastmp1" */
-#define FMP_REGION_LAYOUT 2u
+#define FMP_REGION_LAYOUT 3u
 #define FMP_TOKEN_BYTES 16u
 /* Tried first, or half of RLIMIT_AS where that is less, then halved until the kernel agrees (vm.overcommit_memory=2,
  * 39-bit address spaces). */
@@ -29,6 +29,14 @@
 #define FMP_PARKING_BYTES (UINT64_C(1) << 14)
 #define FMP_HEAP_OFF (UINT64_C(1) << 20)
 
+/* sync/death's: how the end of a process is told to those who sleep. */
+struct fmp_death_shm {
+    _Atomic uint32_t word;    /* the futex that the kernel wakes; always 0 */
+    _Atomic uint32_t told;    /* counts the deaths that were told; the futex of those who are to hear of them */
+    _Atomic uint32_t untold;  /* processes that have joined, and whose end the kernel tells nobody here */
+    _Atomic uint64_t last_ns; /* when the last one was told */
+};
+
 /* The first page of a region. */
 struct fmp_region_shm {
     uint64_t magic;
@@ -37,7 +45,8 @@ struct fmp_region_shm {
     uint64_t size;
     unsigned char token[FMP_TOKEN_BYTES];   /* which region it is, among all that there ever were */
     FMP_ALIGNED _Atomic uint32_t next_slot; /* participants: where the search for a free slot starts */
-    FMP_ALIGNED uint64_t heap_root[32];     /* owned by heap/, as zeroed memory */
+    FMP_ALIGNED struct fmp_death_shm death;
+    FMP_ALIGNED uint64_t heap_root[32]; /* owned by heap/, as zeroed memory */
 };
 
 /* A process's own handle on a region. */

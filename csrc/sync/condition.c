@@ -299,7 +299,7 @@ fmp_condition_sleep(struct fmp_condition_waiter *w, uint64_t deadline_ns)
     }
     uint64_t now = sys_now_ns();
     uint64_t slice_end = sys_slice_end_ns(now, deadline_ns, FMP_RECHECK_NS);
-    int rc = fmp_ec_os.wait(low_half(record_of(w)), seen, slice_end);
+    int rc = fmp_ec_os.wait(low_half(record_of(w)), seen, fmp_death_count(w->condition->shm), slice_end);
     FMP_FAULT("condition:woken");
     fmp_spin_slept(&w->spin, rc == -ETIMEDOUT ? FMP_NEVER : sys_now_ns() - now);
     if (is_notified(w)) {

@@ -8,7 +8,7 @@
 #include "sys/futex.h"
 #include "sys/process.h"
 
-struct fmp_ec_os fmp_ec_os = {.wait = sys_futex_wait, .wake = sys_futex_wake};
+struct fmp_ec_os fmp_ec_os = {.wait = fmp_death_wait, .wake = sys_futex_wake};
 
 #define COUNT_MASK UINT64_C(0xffff)
 #define GEN_ONE (UINT64_C(1) << 16)
@@ -72,7 +72,7 @@ fmp_spin_until(fmp_ec_ready_fn ready, void *ctx, struct fmp_spin *spin)
         sched_yield();
     }
     if (spin->whole && ++spin->vain >= VAIN_LIMIT) {
-        *spin = (struct fmp_spin){.wary = WARY_SLEEPS};
+        *spin = (struct fmp_spin){.held_up = spin->held_up, .wary = WARY_SLEEPS};
     }
     return ready(ctx);
 }
@@ -117,26 +117,48 @@ leave(struct fmp_ec_shm *ec, uint64_t registered)
     } while (!fmp_cas_relaxed(&ec->word, &word, word - 1)); /* relaxed: a count alone, it publishes nothing */
 }
 
+bool
+fmp_ec_never_held_up(void *ctx)
+{
+    (void)ctx;
+    return false;
+}
+
+/* Is the sleep to come one that only a death, a wake-up or a signal ends? A signal that came while this thread spun
+ * does not: Python's handler has noted it, and nobody has looked. */
+static bool
+is_to_look_at_signals(struct fmp_ec_shm *ec, uint64_t now_ns, uint64_t deadline_ns, const struct fmp_spin *spin)
+{
+    return spin->held_up != NULL && fmp_death_is_told(ec) && deadline_ns - now_ns > FMP_RECHECK_NS &&
+           fmp_death_in_main_thread();
+}
+
 int
 fmp_ec_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t deadline_ns, struct fmp_spin *spin)
 {
     uint64_t period_ns = fmp_spin_period_ns(spin);
     unsigned idle = spin->idle;
+    bool settled = spin->settled || idle != 0;
     spin->idle = 0;
+    spin->settled = false;
     if (ready(ctx)) {
         return 0;
     }
     if (deadline_ns == 0) {
         return -ETIMEDOUT;
     }
-    if (idle == 0 && fmp_spin_until(ready, ctx, spin)) {
+    if (!settled && fmp_spin_until(ready, ctx, spin)) {
         return 0;
     }
     uint64_t now = sys_now_ns();
     if (now >= deadline_ns) {
         return -ETIMEDOUT;
     }
-    uint64_t slice_end = sys_slice_end_ns(now, deadline_ns, period_ns);
+    if (!settled && is_to_look_at_signals(ec, now, deadline_ns, spin)) {
+        spin->settled = true;
+        return -EINTR;
+    }
+    uint32_t told = fmp_death_count(ec);
     /* E2: registered before the last look at the condition. Pairs with E1 in fmp_ec_notify. */
     uint64_t registered = fmp_fetch_add_seq_cst(&ec->word, 1);
     fmp_fence_seq_cst(); /* E2: the look itself may be of any order */
@@ -145,7 +167,11 @@ fmp_ec_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t d
         leave(ec, registered);
         return 0;
     }
-    int rc = fmp_ec_os.wait(seq_half(ec), (uint32_t)(registered >> 32), slice_end);
+    if (spin->held_up != NULL && !spin->held_up(ctx)) {
+        period_ns = fmp_death_period_ns(ec, now, period_ns);
+    }
+    uint64_t slice_end = sys_slice_end_ns(now, deadline_ns, period_ns);
+    int rc = fmp_ec_os.wait(seq_half(ec), (uint32_t)(registered >> 32), told, slice_end);
     FMP_FAULT("eventcount:woken");
     leave(ec, registered);
     fmp_spin_slept(spin, rc == -ETIMEDOUT ? FMP_NEVER : sys_now_ns() - now);

@@ -8,13 +8,14 @@
  * - count is the number registered in generation gen, never too low; what killed waiters leave behind is healed by the
  * next notifier;
  * - no sleep is longer than the re-check period (FMP_RECHECK_NS, and more for who has slept whole periods: see
- * fmp_spin_period_ns), so a wake-up lost to a killed process is only late. The system's wait and wake can be replaced
- * (fmp_ec_os) so that a test can fake them.
+ * fmp_spin_period_ns), so a wake-up lost to a killed process is only late. Where deaths are told (sync/death.h), who
+ * waits for nothing that one process has in hand sleeps for the longest period at once.
+ * The system's wait and wake can be replaced (fmp_ec_os) so that a test can fake them.
  */
 #ifndef FMP_SYNC_EVENTCOUNT_H
 #define FMP_SYNC_EVENTCOUNT_H
 
-#include "base/atomic.h"
+#include "sync/death.h"
 
 /* The longest sleep without a look at the condition. */
 #define FMP_RECHECK_NS (128 * FMP_NS_PER_MS)
@@ -23,37 +24,45 @@
  * a timer and a switch of processes, 30 to 60 us of CPU, as much as all else that a wait costs. Whoever is woken begins
  * anew, so this delays only a wake-up that was lost to a killed process. */
 #define FMP_IDLE_RECHECK_NS (16 * FMP_RECHECK_NS)
-#define FMP_LONGEST_RECHECK_NS (4 * FMP_IDLE_RECHECK_NS)
 
 struct fmp_ec_shm {
     _Atomic uint64_t word;
 };
 
-/*
- * What a place that waits has learned from its last waits: how long to spin before a sleep, and to sleep before a look.
- * One per place, in private memory; zeroed memory is a fine start. Spinning begins with a small part of the budget: the
- * whole of it costs as much as a sleep. A sleep that was soon over tells that more of it would have helped.
- */
-struct fmp_spin {
-    uint8_t idle; /* whole periods slept through since the last wake-up: then no spinning, and a longer sleep */
-    bool whole;   /* the whole budget, not a part */
-    uint8_t vain; /* whole budgets spent in vain in a row */
-    uint8_t wary; /* after too many of those: so many sleeps must be soon over before the whole is tried again */
-};
-
-struct fmp_ec_os {
-    int (*wait)(_Atomic uint32_t *word, uint32_t expected, uint64_t deadline_ns);
-    int (*wake)(_Atomic uint32_t *word, int n);
-};
-extern struct fmp_ec_os fmp_ec_os;
-
 /* Returns true when there is nothing to wait for any more. Must not block; is called several times. */
 typedef bool (*fmp_ec_ready_fn)(void *ctx);
 
 /*
+ * What a place that waits has learned from its last waits: how long to spin before a sleep, and to sleep before a look.
+ * One per place, in private memory; zeroed memory is a fine start. Spinning begins with a small part of the budget: the
+ * whole of it costs as much as a sleep. A sleep that was soon over tells that more of it would have helped.
+ *
+ * `held_up` is set by whoever relies on deaths being told: with the context of the wait, is it for something that one
+ * process has in hand, such as a cell that it writes? That process may have been killed before the sleep.
+ */
+struct fmp_spin {
+    fmp_ec_ready_fn held_up; /* NULL: looks by the clock, as often as ever */
+    uint8_t idle; /* whole periods slept through since the last wake-up: then no spinning, and a longer sleep */
+    bool whole;   /* the whole budget, not a part */
+    uint8_t vain; /* whole budgets spent in vain in a row */
+    bool settled; /* has spun, and looked at its signals: sleeps at the next call */
+    uint8_t wary; /* after too many of those: so many sleeps must be soon over before the whole is tried again */
+};
+
+/* `wait` is fmp_death_wait. */
+struct fmp_ec_os {
+    int (*wait)(_Atomic uint32_t *word, uint32_t expected, uint32_t told, uint64_t deadline_ns);
+    int (*wake)(_Atomic uint32_t *word, int n);
+};
+extern struct fmp_ec_os fmp_ec_os;
+
+/* For fmp_spin.held_up: nobody has what is waited for in hand. */
+bool fmp_ec_never_held_up(void *ctx);
+
+/*
  * Waits until `ready(ctx)`: spins a little, then sleeps once, at most until `deadline_ns` or for the re-check period.
- * 0 ready; -ETIMEDOUT the deadline is over; -EINTR a signal came or the re-check period is over: look at your signals,
- * call again.
+ * 0 ready; -ETIMEDOUT the deadline is over; -EINTR a signal came, the re-check period is over, somebody was killed, or
+ * a long sleep is about to begin: look at your signals, call again.
  */
 int fmp_ec_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t deadline_ns, struct fmp_spin *spin);
 

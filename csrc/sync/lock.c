@@ -5,8 +5,9 @@
 
 /* How often the kernel is asked about the same owner by one handle. */
 #define ASK_NS FMP_NS_PER_MS
-/* The first sleep; each next one is twice as long, up to FMP_RECHECK_NS. So a killed owner is found soon, and a long
- * wait is cheap. */
+/* The first sleep; after one that was slept through the next is as long as it can be where deaths are told, and twice
+ * as long, up to FMP_RECHECK_NS, where not. So an owner that was killed before is found soon, and a long wait is cheap.
+ */
 #define FIRST_SLICE_NS (8 * FMP_NS_PER_MS)
 /* Looks with the GIL held: about a microsecond, the time in which another process ends a tiny section. */
 #define SHORT_SPIN 40
@@ -89,31 +90,33 @@ rob_the_dead(struct fmp_lock_waiter *w)
 }
 
 static uint64_t
-next_slice(struct fmp_lock_waiter *w)
+next_slice(struct fmp_lock_waiter *w, uint64_t now_ns)
 {
     w->slice_ns = w->slice_ns == 0 ? FIRST_SLICE_NS : w->slice_ns * 2;
     w->slice_ns = w->slice_ns < FMP_RECHECK_NS ? w->slice_ns : FMP_RECHECK_NS;
-    return w->slice_ns;
+    return w->has_looked ? fmp_death_period_ns(w->shm, now_ns, w->slice_ns) : w->slice_ns;
 }
 
-/* Sleeps once while the word is `seen`. As fmp_lock_acquire. */
+/* Sleeps once while the word is `seen`; `told`: fmp_death_count before it was. As fmp_lock_acquire. */
 static int
-sleep_once(struct fmp_lock_waiter *w, uint32_t seen, uint64_t deadline_ns)
+sleep_once(struct fmp_lock_waiter *w, uint32_t seen, uint32_t told, uint64_t deadline_ns)
 {
     uint64_t now = sys_now_ns();
-    uint64_t slice_end = sys_slice_end_ns(now, deadline_ns, next_slice(w));
-    int rc = fmp_ec_os.wait(&w->shm->word, seen, slice_end);
+    uint64_t slice_end = sys_slice_end_ns(now, deadline_ns, next_slice(w, now));
+    int rc = fmp_ec_os.wait(&w->shm->word, seen, told, slice_end);
     FMP_FAULT("lock:woken");
     fmp_spin_slept(&w->spin, rc == -ETIMEDOUT ? FMP_NEVER : sys_now_ns() - now);
     w->bits = FMP_LOCK_WAITERS;
+    w->has_looked = rc == -ETIMEDOUT || rc == FMP_DEATH_TOLD;
     if (take_or_mark(w, &seen)) { /* marked even if we leave now: the wake-up may have been meant for another sleeper */
         return 0;
     }
-    if (rc != -ETIMEDOUT) {
+    if (!w->has_looked) {
         return -EINTR;
     }
+    bool is_over = rc == -ETIMEDOUT && slice_end == deadline_ns;
     rc = rob_the_dead(w);
-    return rc != 0 ? rc : slice_end == deadline_ns ? -ETIMEDOUT : -EINTR;
+    return rc != 0 ? rc : is_over ? -ETIMEDOUT : -EINTR;
 }
 
 int
@@ -127,10 +130,12 @@ fmp_lock_acquire(struct fmp_lock_waiter *w, uint64_t deadline_ns)
         int rc = rob_the_dead(w);
         return rc != 0 ? rc : -ETIMEDOUT;
     }
-    if (fmp_spin_until(take, w, &w->spin) || take_or_mark(w, &seen)) {
+    /* Not before a long sleep: a signal that comes while this thread spins does not end that. */
+    uint32_t told = fmp_death_count(w->shm);
+    if ((!w->has_looked && fmp_spin_until(take, w, &w->spin)) || take_or_mark(w, &seen)) {
         return 0;
     }
-    return sleep_once(w, seen, deadline_ns);
+    return sleep_once(w, seen, told, deadline_ns);
 }
 
 bool

@@ -7,8 +7,8 @@
  * - An owner that left in order leaves the lock held, as another process may release it.
  * - A sleeper sets `waiters` before he sleeps. The release clears the word and wakes one; who was woken takes the lock
  * with `waiters` set, as he cannot know who else sleeps, and who leaves instead sets it on the present holder's word: a
- * wake-up is never swallowed by the living. One swallowed by a killed process is made good by the next look,
- * FMP_RECHECK_NS later at most.
+ * wake-up is never swallowed by the living. One swallowed by a killed process is made good by the next look, which the
+ * kernel calls for when he dies (sync/death.h), or FMP_RECHECK_NS later at most.
  *
  *   order  what                                       pairs with
  *   L1     take: CAS 0 -> held|me, acquire            L2: sees what the last owner wrote
@@ -39,6 +39,7 @@ struct fmp_lock_waiter {
     uint32_t dead;     /* after FMP_OWNER_DIED: who */
     uint64_t asked_ns; /* when the kernel was last asked about an owner; keep it from one acquisition to the next */
     uint64_t slice_ns; /* the length of the last sleep */
+    bool has_looked;   /* it was slept through, or over at a death */
 };
 
 /* Takes the lock if it is free. */

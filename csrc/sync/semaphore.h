@@ -2,8 +2,8 @@
  * The counting semaphore: a value and an event count. Called by: py/semaphore.c.
  *
  * Nobody owns a unit: what a killed process had acquired stays acquired, as in the standard library. A process killed
- * inside acquire or release leaves the value whole, as each is one CAS; the wake-up it may take with it is made good at
- * the next look of the event count (FMP_RECHECK_NS, or later for who has slept for long).
+ * inside acquire or release leaves the value whole, as each is one CAS; the wake-up it may take with it is made good by
+ * the next look of the event count, which the kernel calls for (sync/death.h).
  *
  *   order  what                                    pairs with
  *   S1     acquire: CAS v -> v-1, acquire          S2: sees what was done before the unit was released

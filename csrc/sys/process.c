@@ -140,6 +140,12 @@ sys_fork_sibling(pid_t *told)
     return pid >= 0 ? (pid_t)pid : -errno;
 }
 
+bool
+sys_is_main_thread(void)
+{
+    return (pid_t)syscall(SYS_gettid) == getpid();
+}
+
 int
 sys_usable_cpus(void)
 {

@@ -25,6 +25,8 @@ int sys_die_with_parent(pid_t parent);
  * other than glibc's need not know of: no at-fork handlers run. */
 pid_t sys_fork_sibling(pid_t *told);
 bool sys_can_fork_sibling(void);
+/* Is this the thread that the process began with, or was forked by? Signals are handled in it. */
+bool sys_is_main_thread(void);
 /* CPUs this process may run on, at least 1. */
 int sys_usable_cpus(void);
 

@@ -49,8 +49,9 @@ static int fake_wait_result, waits, wakes, woken_by_wake;
 static uint64_t longest_ns = FMP_RECHECK_NS, slept_until_ns;
 
 static int
-fake_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t deadline_ns)
+fake_wait(_Atomic uint32_t *word, uint32_t expected, uint32_t told, uint64_t deadline_ns)
 {
+    (void)told;
     waits++;
     CHECK_EQ(*word, expected); /* the half that holds the sequence */
     CHECK_EQ(registered(faked), 1);
@@ -208,9 +209,9 @@ test_what_killed_waiters_leave_is_healed(void)
 
 /* Healed away while asleep, after which another has registered: leaving must not take his place in the count. */
 static int
-healed_in_sleep(_Atomic uint32_t *word, uint32_t expected, uint64_t deadline_ns)
+healed_in_sleep(_Atomic uint32_t *word, uint32_t expected, uint32_t told, uint64_t deadline_ns)
 {
-    (void)word, (void)expected, (void)deadline_ns;
+    (void)word, (void)expected, (void)told, (void)deadline_ns;
     fmp_ec_notify(&faked->ec, 1);
     CHECK_EQ(registered(faked), 0);
     fmp_fetch_add_relaxed(&faked->ec.word, 1);

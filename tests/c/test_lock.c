@@ -167,9 +167,9 @@ static struct shared *faked;
 
 /* The holder releases, which wakes us, and somebody else is faster. */
 static int
-woken_too_late(_Atomic uint32_t *word, uint32_t expected, uint64_t deadline_ns)
+woken_too_late(_Atomic uint32_t *word, uint32_t expected, uint32_t told, uint64_t deadline_ns)
 {
-    (void)deadline_ns;
+    (void)told, (void)deadline_ns;
     CHECK_EQ(*word, expected);
     CHECK((expected & FMP_LOCK_WAITERS) != 0);
     *word = FMP_LOCK_HELD | kit_region.me;

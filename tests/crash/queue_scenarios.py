@@ -186,6 +186,33 @@ def overflowing_producer_dies(victim: Victim) -> None:
     check_works(queue, 8)
 
 
+def get_one(queue: Any, notes: Notes, place: int) -> None:
+    notes[place] = 1
+    check_whole(queue.get(), 8)
+
+
+def hearer_of_a_death_dies(victim: Victim) -> None:
+    """Two sleep, and a third process is killed: the kernel wakes the victim to tell the other."""
+    queue = fork.Queue()
+    notes = Notes(2)
+    getters = [victim.start(get_one, queue, notes, 0)]
+    notes.wait_for(0, 1)
+    getters[0].join(0.03)  # who falls asleep first is woken first
+    getters.append(helper(get_one, queue, notes, 1))
+    notes.wait_for(1, 1)
+    getters[1].join(0.03)
+    killed = helper(time.sleep, 100)
+    killed.kill()
+    killed.join()
+    for number in range(2):
+        queue.put(message("main", number, 8))
+    finish(getters[1])
+    victim.join()
+    for _ in consume_until_done(queue, 8, getters):
+        pass
+    check_works(queue, 8)
+
+
 BATCH = 2
 
 
@@ -449,6 +476,7 @@ SCENARIOS["Queue(3), who makes its side area"] = partial(producer_dies, MAKERS["
 SCENARIOS["Queue(3), producer beside the cells"] = partial(producer_dies, with_side_area, 1000)
 SCENARIOS["Queue(3), consumer beside the cells"] = partial(consumer_dies, with_side_area, 1000)
 SCENARIOS["Queue(2), producer that waits for room"] = sleeping_producer_dies
+SCENARIOS["Queue, who hears of a death"] = hearer_of_a_death_dies
 SCENARIOS["Queue, producer whose messages overflow"] = overflowing_producer_dies
 for _point in ("ring:claimed", "message:in-transit", "ring:taken", "heap:received"):
     SCENARIOS[f"Queue, who finds a process killed at {_point}"] = partial(clearer_up_dies, 5_000, _point)
