@@ -82,7 +82,7 @@ uint32_t
 fmp_death_count(const void *word)
 {
     struct fmp_death_shm *d = told_at(word);
-    return d != NULL ? fmp_load_acquire(&d->told) : 0; /* D2: pairs with D1 */
+    return d != NULL ? fmp_load_acquire(&d->told) : 0; /* K2: pairs with K1 */
 }
 
 uint64_t
@@ -92,7 +92,7 @@ fmp_death_period_ns(const void *word, uint64_t now_ns, uint64_t untold_ns)
     if (d == NULL) {
         return untold_ns;
     }
-    uint64_t last_ns = fmp_load_relaxed(&d->last_ns), since_ns = now_ns - last_ns; /* relaxed: ordered by D2 */
+    uint64_t last_ns = fmp_load_relaxed(&d->last_ns), since_ns = now_ns - last_ns; /* relaxed: ordered by K2 */
     if (last_ns - now_ns < FMP_NS_PER_S || since_ns < SOON_NS) {                   /* it may have come since `now_ns` */
         return SOON_NS;
     }
@@ -104,8 +104,8 @@ static void
 tell(struct fmp_death_shm *d)
 {
     FMP_FAULT("death:heard");
-    fmp_store_relaxed(&d->last_ns, sys_now_ns()); /* relaxed: ordered by D1 */
-    (void)fmp_fetch_add_release(&d->told, 1);     /* D1: pairs with D2, and with the kernel's look */
+    fmp_store_relaxed(&d->last_ns, sys_now_ns()); /* relaxed: ordered by K1 */
+    (void)fmp_fetch_add_release(&d->told, 1);     /* K1: pairs with K2, and with the kernel's look */
     FMP_FAULT("death:counted");
     (void)sys_futex_wake(&d->told, INT_MAX);
 }

@@ -18,8 +18,8 @@
  *   everybody looks as often as ever.
  *
  *   order  what                                              pairs with
- *   D1     tell: last_ns, then the count, release            D2
- *   D2     before the last look: the count, acquire          D1: who has not slept for the death finds its time
+ *   K1     tell: last_ns, then the count, release            K2
+ *   K2     before the last look: the count, acquire          K1: who has not slept for the death finds its time
  */
 #ifndef FMP_SYNC_DEATH_H
 #define FMP_SYNC_DEATH_H
