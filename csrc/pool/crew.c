@@ -327,12 +327,13 @@ note_leavers(struct fmp_crew *crew)
     }
 }
 
-/* A worker that has not begun may end as it likes, and one that leaves is about to. */
+/* One that has not begun may end as it likes, and one that is not there yet may never be. */
 static bool
 all_are_at_work(struct fmp_crew *crew)
 {
     for (uint32_t i = 0; i < crew->max_workers; i++) {
-        if (crew->pids[i] != 0 && !fmp_crew_has_begun(crew, i)) {
+        bool is_missing = fmp_crew_pid(crew, i) == 0;
+        if (is_missing ? crew->template_pid != 0 : !fmp_crew_has_begun(crew, i)) {
             return false;
         }
     }
