@@ -1,6 +1,10 @@
 /* The dead: who is woken when a process is killed, at each step of the telling, and who is not when one leaves. */
 #include "sync/death.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/syscall.h>
+
 #include "sync/eventcount.h"
 #include "sync_kit.h"
 
@@ -159,6 +163,46 @@ test_a_process_in_another_region_is_untold(void)
     close_watched();
 }
 
+/* From now on this system call does not exist, as in an older kernel. */
+static void
+without_call(uint32_t number)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof filter / sizeof filter[0], .filter = filter};
+    CHECK_OK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    CHECK_OK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
+}
+
+#define FUTEX_WAITV 449
+
+static void
+test_a_kernel_that_waits_for_one_word_only(void)
+{
+    struct shared *s = open_watched();
+    without_call(FUTEX_WAITV);
+    CHECK_EQ(fmp_death_wait(&s->word, 1, 0, FMP_NEVER), -EAGAIN);
+    CHECK(!fmp_death_is_told(&s->word));
+    CHECK_EQ(fmp_death_period_ns(&s->word, sys_now_ns(), 77), 77);
+    CHECK_EQ(fmp_death_wait(&s->word, 0, 0, kit_in_ms(1)), -ETIMEDOUT);
+    close_watched();
+}
+
+static void
+test_a_kernel_that_keeps_its_list_to_itself(void)
+{
+    struct shared *s = kit_open();
+    without_call(SYS_get_robust_list);
+    fmp_death_watch(&kit_region);
+    CHECK(!fmp_death_is_told(&s->word));
+    CHECK_EQ(fmp_region_header(&kit_region)->death.untold, 1);
+    close_watched();
+}
+
 static void
 test_periods(void)
 {
@@ -261,6 +305,8 @@ main(int argc, char **argv)
     RUN(test_who_leaves_in_order_is_no_death);
     RUN(test_a_death_before_the_sleep_ends_it);
     RUN(test_a_process_in_another_region_is_untold);
+    RUN(test_a_kernel_that_waits_for_one_word_only);
+    RUN(test_a_kernel_that_keeps_its_list_to_itself);
     RUN(test_periods);
     RUN(test_a_wake_up_lost_to_a_kill_comes_by_the_kernel);
     RUN(test_a_wake_up_swallowed_by_a_kill_comes_by_the_kernel);
