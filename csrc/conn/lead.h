@@ -1,6 +1,6 @@
 /*
- * How far a sender of large messages gets ahead of its receivers, in bytes. Called by: py/queue.c, py/queue_batch.c,
- * conn/pipe_send.c, before a message is sent.
+ * How far a sender of large messages gets ahead of its receivers, in bytes. Called by: py/queue_put.c,
+ * py/queue_batch.c, conn/pipe_send.c, before a message is sent.
  *
  * A ring of 504 messages of 64 KB is 40 MB: neither who writes them nor who reads them finds a line of those in a
  * cache. So a sender whose lead is more than a part of a usual cache lets the others run first, for a moment, and only

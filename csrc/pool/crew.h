@@ -1,6 +1,6 @@
 /*
  * The parent's half of a pool: sends tasks, takes results, knows the workers. The struct behind fastmp._core.Crew.
- * Called by: py/crew.c, py/job.c, py/future.c.
+ * Called by: py/crew*.c, py/job.c, py/future.c.
  *
  * No thread: whoever waits for a result pumps, that is takes what results there are, whosesoever they are, and sends
  * tasks that had to wait. A helper thread of Python pumps when nobody waits and something must go on (callbacks, more

@@ -1,6 +1,6 @@
 /*
  * Tasks to the workers: sent at once while fewer than FMP_CREW_DEPTH are on their way, otherwise kept here, in order,
- * until results make room. Called by: crew.c, py/crew.c.
+ * until results make room. Called by: crew.c, lost.c, py/crew*.c.
  */
 #include "pool/crew.h"
 

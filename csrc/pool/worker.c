@@ -1,6 +1,6 @@
 /*
  * The worker's loop: task -> call -> result. Runs in a worker process; see layout.h for what it tells the parent.
- * Called by: py/crew.c.
+ * Called by: py/crew_workers.c.
  */
 #include "pool/crew.h"
 

@@ -1,4 +1,4 @@
-/* The Job type, for the types that extend it. Called by: job.c, future.c, crew.c. */
+/* The Job type, for the types that extend it. Called by: job.c, future.c, crew_calls.c. */
 #ifndef FMP_PY_JOB_H
 #define FMP_PY_JOB_H
 

@@ -1,6 +1,6 @@
 /*
  * The doorbell: makes a descriptor readable while a ring holds messages, for those who sleep in poll(2) or look at the
- * descriptor from outside (select, asyncio). Called by: conn/. Knows nothing of Python; none of it blocks.
+ * descriptor from outside (select, asyncio). Called by: conn/, py/queue*. Knows nothing of Python; none of it blocks.
  *
  * The ringing side can put a byte into the descriptor, the hearing side can only take one out. So the hearing side
  * keeps a byte in it (RUNG, the state of a new bell) as long as nobody looks at the descriptor: a message then costs

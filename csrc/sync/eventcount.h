@@ -1,6 +1,6 @@
 /*
  * The event count: the only bridge from lock-free to blocking. Called by: sync/, ring/, conn/, pool/ (through
- * pyrt/await where the GIL is held).
+ * pyrt/wait where the GIL is held).
  *
  * A waiter calls fmp_ec_await with a condition; a notifier makes the condition true and calls fmp_ec_notify. Without
  * waiters a notify costs a fence and a load. One word {seq:32 | gen:16 | count:16}, modelled in

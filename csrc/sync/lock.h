@@ -1,5 +1,6 @@
 /*
- * The lock: one futex word that survives the death of its owner. Called by: py/lock.c and py/rlock.c, py/condition.c.
+ * The lock: one futex word that survives the death of its owner. Called by: dict/, py/lock*.c, py/rlock.c, py/guard.h,
+ * py/dict_entry.c.
  *
  * The word is {unused:6 | waiters:1 | held:1 | owner:24}; 0 is free. The owner is a process, never a thread: any thread
  * of any process may release.
