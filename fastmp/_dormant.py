@@ -13,8 +13,9 @@ All process objects are made and started with the pool, and a worker is there as
 its pid or its sentinel, joins it or sends it a signal, waits until it is forked. One that is never needed never exists:
 when the pool ends, it has ended as well, with exit code 0, or as by the signal of `terminate`.
 
-Called by: `fastmp/pool.py`. Nothing can be told from outside but that a worker without work is no process, and may have
-run none of the functions of `os.register_at_fork`. Where it could, the workers are started one by one: `may_sleep`.
+Called by: `fastmp/_pool_upkeep.py`. Nothing can be told from outside but that a worker without work is no process,
+and may have run none of the functions of `os.register_at_fork`. Where it could, the workers are started one by one:
+`may_sleep`.
 Invariants:
 
 - A place has one worker: what the template has not forked when it has ended for certain, it will not fork.

@@ -1,6 +1,7 @@
 """What runs in a worker of a pool: its main function, and what it sends for exceptions.
 
-Tasks are taken, run and answered in C (csrc/pool/worker.c). Called by: `fastmp/pool.py`, which makes the workers.
+Tasks are taken, run and answered in C (csrc/pool/worker.c). Called by: `fastmp/_pool_upkeep.py`, which makes
+the workers.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ sends them signals and ends with them as with any other child.
 In a new pool it also forks the workers that are not there yet, before there is anything of Python in it: see
 `_dormant.py`.
 
-Called by: `fastmp/pool.py`, `fastmp/concurrent/futures/process.py`. Invariants:
+Called by: `fastmp/pool.py`, `fastmp/_pool_upkeep.py`, `fastmp/concurrent/futures/process.py`. Invariants:
 
 - Without a template, or with one that is gone or does not answer, the parent forks as it always did: but if the
   template has made the process before it was killed, that one is taken. The kernel writes its pid to shared memory.

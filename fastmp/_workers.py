@@ -1,6 +1,7 @@
 """What pools and executors have in common about their worker processes.
 
-Called by: `fastmp.pool`, `fastmp.concurrent.futures.process`, and the main functions of their workers.
+Called by: `fastmp.pool`, `fastmp._pool_upkeep`, `fastmp.concurrent.futures.process`, and the main functions of their
+workers.
 """
 
 from __future__ import annotations

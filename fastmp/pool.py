@@ -1,8 +1,8 @@
 """Pools of worker processes.
 
 The path of a task is C from end to end: `Pool.apply_async` -> csrc/pool/feed.c -> the task ring -> csrc/pool/worker.c
-(in the worker) -> the result ring -> csrc/pool/deliver.c -> the job that the caller waits for. This file makes the
-workers, replaces those that end, and runs callbacks.
+(in the worker) -> the result ring -> csrc/pool/deliver.c -> the job that the caller waits for. This file has the calls,
+the objects of their results, the helper thread and the end; `_pool_upkeep.py` makes the workers and replaces them.
 
 There is no thread as long as none is needed: a caller who waits takes the results himself. The helper thread is
 started by the first callback, `maxtasksperchild`, or an asynchronous call with more tasks than the rings hold.
@@ -10,14 +10,12 @@ started by the first callback, `maxtasksperchild`, or an asynchronous call with 
 
 from __future__ import annotations
 
-import functools
 import itertools
 import signal
 import sys
 import threading
 import warnings
 import weakref
-from contextlib import suppress
 from multiprocessing import TimeoutError
 from multiprocessing import pool as _pool
 from multiprocessing import util as _util
@@ -25,28 +23,19 @@ from multiprocessing.pool import CLOSE, INIT, RUN, TERMINATE
 
 from . import _core
 from ._by_value import Sender
-from ._dormant import may_sleep, start_all
-from ._errors import WorkerDied
 from ._helper import start_helper
 from ._native import Call, prepare
 from ._pool_insides import Cache, StandardPool, TaskQueue, changes_insides
-from ._pool_worker import work
-from ._template import Template, is_forked
-from ._workers import (
-    count_workers,
-    end_worker,
-    is_forking,
-    parent_to_follow,
-    send_exits,
-    weakly,
-    worker_died,
-)
+from ._pool_upkeep import Upkeep
+from ._workers import count_workers, is_forking, send_exits, weakly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
     from typing import Any, NoReturn
+
+    from ._template import Template
 
 __all__ = [
     "ApplyResult",
@@ -144,7 +133,7 @@ class IMapUnorderedIterator(_Stream, _standard.IMapUnorderedIterator):  # type: 
     """The results of `imap_unordered`, as they come."""
 
 
-class Pool:
+class Pool(Upkeep):
     """A pool of worker processes.
 
     :param processes: how many; by default as many as there are CPUs to use
@@ -192,20 +181,7 @@ class Pool:
         self._crew.maintain = weakly(me, Pool._maintain_pool)
         self._crew.need_helper = weakly(me, Pool._start_helper)
         self._crew.by_value = Sender(is_forking(self._ctx))
-        try:
-            if not self._start_dormant():
-                self._repopulate_pool()
-                self._template = self._make_template()
-        except BaseException:
-            if self._template is not None:
-                self._template.end()
-            for process in self._pool:
-                process.terminate()
-            for process in self._pool:
-                process.join()
-            if self._template is not None:
-                self._template.reap()
-            raise
+        self._populate_pool()
         parts = (self._crew, self._pool, self._places, self._lock, self._ended, self._template)
         self._state = RUN
         self._terminate = util.Finalize(self, Pool._terminate_pool, args=parts, exitpriority=15)
@@ -435,97 +411,8 @@ class Pool:
         if changes_insides(cls):
             cls.__bases__ = (*(base for base in cls.__bases__ if base is not Pool), _StandardPool)
 
-    # ---- workers ----
-
-    def _repopulate_pool(self) -> None:
-        """Start workers until there are as many as there should be."""
-        with self._lock:  # the helper may be at it, too: two workers in one place, and one of them never ends
-            for place in range(self._processes):
-                if place not in self._places:
-                    self._start_worker(place)
-
-    def _make_worker(self, place: int, parent: int | None) -> Any:
-        settings = (self._initializer, self._initargs, self._maxtasksperchild, self._wrap_exception)
-        process = self.Process(self._ctx, target=work, args=(self._crew, place, *settings, parent))
-        process.name = process.name.replace("Process", "PoolWorker")
-        process.daemon = True
-        return process
-
-    def _start_dormant(self) -> bool:
-        """Start the workers, most of which are forked when they are needed, if nobody can tell; else return False."""
-        if self._initializer is not None or self.Process is not Pool.Process:
-            return False  # the first is to run in each worker, used or not
-        if not may_sleep(getattr(self._ctx, "Process", None)):
-            return False
-        make = functools.partial(self._make_worker, parent=parent_to_follow())
-        try:
-            template = Template(make, self._crew)
-        except OSError:
-            return False  # no more descriptors: who needs none may still go on
-        try:
-            processes = [make(place) for place in range(self._processes)]
-        except BaseException:
-            template.forget()
-            raise
-        self._template = template
-        start_all(self._crew, processes, template, self._add_worker)
-        if template.pid is None:
-            self._template = None
-        self._repopulate_pool()  # there may be fewer than wanted: it says why
-        return True
-
-    def _make_template(self) -> Template | None:
-        """The workers that follow these are forked from what this process is now, before it may have threads."""
-        if self.Process is not Pool.Process or not all(is_forked(process) for process in self._pool):
-            return None  # how another method, or a Process of the user's, makes a worker is its own affair
-        with suppress(OSError):
-            return Template(functools.partial(self._make_worker, parent=parent_to_follow())).fork_now()
-        return None
-
-    def _start_worker(self, place: int) -> None:
-        process = self._make_worker(place, parent_to_follow())
-        if self._template is None:
-            process.start()
-        else:
-            self._template.start(process, place)
-        self._add_worker(place, process)
-        pid = getattr(process, "pid", None)
-        if pid is not None:  # a Process of the user's own making need not tell
-            self._crew.set_worker(place, pid)
-
-    def _add_worker(self, place: int, process: Any) -> None:
-        self._pool.append(process)
-        self._places[place] = process
-        util.debug("added worker")
-
-    def _maintain_pool(self) -> None:
-        """Bury workers that have ended and start others in their places. Called by who waits."""
-        with self._lock:
-            for place, process in list(self._places.items()):
-                if process.exitcode is not None:
-                    self._bury_worker(place, process)
-            if not self._ended.is_set() and (self._state == RUN or (self._state == CLOSE and self._crew.jobs)):
-                self._repopulate_pool()
-
-    def _bury_worker(self, place: int, process: Any) -> None:
-        process.join()
-        del self._places[place]
-        self._pool.remove(process)
-        could_not_begin = process.exitcode > 0 and not self._crew.has_begun(place)
-        lost = self._crew.bury_worker(place, worker_died(process))
-        util.debug("worker %s ended with exit code %s, %d tasks lost", process.name, process.exitcode, lost)
-        self._failed_starts = self._failed_starts + 1 if could_not_begin else 0
-        if self._failed_starts > self._processes:
-            self._give_up(process)
-
-    def _give_up(self, process: Any) -> None:
-        """Workers that cannot begin would be replaced for ever: after a few, every call fails."""
-        reports = self._crew.reports
-        what = f"the pool's initializer {self._initializer!r}" if reports else "its start"
-        error = WorkerDied(process.pid, process.exitcode, f"{what}, as all workers before it")
-        error.__cause__ = reports[-1] if reports else None
-        self._crew.fail_all(error)
-        self._state = CLOSE
+    def _has_usual_process(self) -> bool:
+        return self.Process is Pool.Process
 
     # ---- the helper thread ----
 
@@ -591,32 +478,6 @@ class Pool:
                 self._template.end()
             send_exits(self._crew, len(self._places))
         self._crew.poke()
-
-    @classmethod
-    def _terminate_pool(
-        cls,
-        crew: _core.Crew,
-        pool: list[Any],
-        places: dict[int, Any],
-        lock: threading.RLock,
-        ended: threading.Event,
-        template: Template | None,
-    ) -> None:
-        """Also run at exit, when the pool may be gone already."""
-        with lock:  # the helper may be about to replace a worker
-            ended.set()
-            if template is not None:
-                template.end(-signal.SIGTERM)
-        for process in pool:
-            if process.exitcode is None:
-                process.terminate()
-        if template is not None:
-            template.reap()
-        for process in pool:
-            if process._popen is not None:
-                end_worker(process)
-        crew.maintain = crew.need_helper = None
-        places.clear()
 
 
 class _StandardPool(StandardPool, Pool):  # the second is there for isinstance() only

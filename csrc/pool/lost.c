@@ -1,6 +1,6 @@
 /*
- * What a worker that has ended had in hand. Called by: py/crew_workers.c, when fastmp/pool.py or the executor has
- * reaped the worker; py/crew_calls.c, when all calls are to fail.
+ * What a worker that has ended had in hand. Called by: py/crew_workers.c, when fastmp/_pool_upkeep.py or the executor
+ * has reaped the worker; py/crew_calls.c, when all calls are to fail.
  *
  * A task is in one of three places: in its cell (TAKEN by the dead worker), in the worker's line (busy), or its result
  * is published. A line may be busy still when the result is published; whether it is, is known from the last answer

@@ -1,5 +1,5 @@
 /*
- * fastmp._core.Crew: the engine of Pool and ProcessPoolExecutor. Called by: fastmp/pool.py and
+ * fastmp._core.Crew: the engine of Pool and ProcessPoolExecutor. Called by: fastmp/pool.py, fastmp/_pool_upkeep.py and
  * fastmp/concurrent/futures/process.py, which make the worker processes and decide what to do when one ends. Here are
  * its life and its table; the methods are in crew_calls.c and crew_workers.c, the path of a task and its result in
  * csrc/pool/.

@@ -52,6 +52,7 @@ LAYERS = {
     "pools, executors, managers": {
         "_dormant",
         "_pool_insides",
+        "_pool_upkeep",
         "_pool_worker",
         "_template",
         "_tree",
