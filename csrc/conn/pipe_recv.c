@@ -31,7 +31,7 @@ sleep_step(struct fmp_pipe_end *end, uint64_t deadline_ns)
     struct fmp_bell bell = fmp_pipe_bell(end, end->in);
     bool may_sleep = deadline_ns != 0;
     unsigned idle = end->recv_spin.idle;
-    uint64_t slice_ns = fmp_spin_period_ns(&end->recv_spin);
+    uint64_t slice_ns = fmp_spin_period_ns(idle);
     end->recv_spin.idle = 0;
     if (bell.fd < 0) {
         return -EBADF;

@@ -11,6 +11,9 @@
 
 /* From a death to the first look. */
 #define SOON_NS FMP_NS_PER_MS
+/* A death that comes so soon after another is told to nobody else: all look for that one still, in less time than has
+ * gone by since. Programs that fork and _exit all the time would keep every sleeper awake. */
+#define BRIEF_NS (64 * FMP_NS_PER_MS)
 
 /* The region in which this process's end is told. */
 static struct {
@@ -92,22 +95,44 @@ fmp_death_period_ns(const void *word, uint64_t now_ns, uint64_t untold_ns)
     if (d == NULL) {
         return untold_ns;
     }
-    uint64_t last_ns = fmp_load_relaxed(&d->last_ns), since_ns = now_ns - last_ns; /* relaxed: ordered by K2 */
+    uint64_t last_ns = fmp_load_relaxed(&d->last_ns), since_ns = now_ns - last_ns; /* relaxed: the time alone counts */
     if (last_ns - now_ns < FMP_NS_PER_S || since_ns < SOON_NS) {                   /* it may have come since `now_ns` */
         return SOON_NS;
     }
     return since_ns < FMP_LONGEST_RECHECK_NS ? since_ns : FMP_LONGEST_RECHECK_NS;
 }
 
-/* The kernel has woken this sleeper, and no other. */
+/* Is a death so soon after the last one that it need not be told? */
+static bool
+is_soon(struct fmp_death_shm *d, uint64_t now_ns)
+{
+    return now_ns - fmp_load_relaxed(&d->last_ns) < BRIEF_NS; /* relaxed: the time alone counts */
+}
+
+/* The kernel has woken this sleeper, and no other. It is written down last: should he be killed before, another is to
+ * tell. */
 static void
 tell(struct fmp_death_shm *d)
 {
     FMP_FAULT("death:heard");
-    fmp_store_relaxed(&d->last_ns, sys_now_ns()); /* relaxed: ordered by K1 */
-    (void)fmp_fetch_add_release(&d->told, 1);     /* K1: pairs with K2, and with the kernel's look */
+    uint64_t now_ns = sys_now_ns();
+    if (is_soon(d, now_ns)) {
+        return;
+    }
+    (void)fmp_fetch_add_release(&d->told, 1); /* K1: pairs with K2, and with the kernel's look */
     FMP_FAULT("death:counted");
     (void)sys_futex_wake(&d->told, INT_MAX);
+    fmp_store_relaxed(&d->last_ns, now_ns); /* relaxed: as above */
+}
+
+/* Another has told this sleeper, and may have been killed since. */
+static void
+hear(struct fmp_death_shm *d)
+{
+    uint64_t now_ns = sys_now_ns();
+    if (!is_soon(d, now_ns)) {
+        fmp_store_relaxed(&d->last_ns, now_ns); /* relaxed: as above */
+    }
 }
 
 int
@@ -126,9 +151,14 @@ fmp_death_wait(_Atomic uint32_t *word, uint32_t expected, uint32_t told, uint64_
         fmp_store_relaxed(&cannot_wait, true);
         return sys_futex_wait(word, expected, deadline_ns);
     }
+    bool has_heard = rc > 0 || (rc == -EAGAIN && fmp_load_relaxed(&d->told) != told); /* relaxed: as above */
+    if (!has_heard) {
+        return rc;
+    }
     if (rc == 2) {
         tell(d);
+    } else {
+        hear(d);
     }
-    bool has_heard = rc > 0 || (rc == -EAGAIN && fmp_load_relaxed(&d->told) != told); /* relaxed: as above */
-    return has_heard ? FMP_DEATH_TOLD : rc;
+    return FMP_DEATH_TOLD;
 }

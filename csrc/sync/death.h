@@ -12,14 +12,15 @@
  * What is not exact about it is made good by time:
  * - The kernel tells of a death a little before a look can find it (the process still gives its memory back, and its
  *   other threads may still run): so after a death everybody looks soon, then after as long again as has gone by since.
+ *   Within 64 ms these looks are for the next death, too.
  * - A death while nobody sleeps leaves no trace. No sleep is longer than FMP_LONGEST_RECHECK_NS, here as where the
  *   kernel does not tell.
  * - Where the kernel cannot do it (before Linux 5.16, or in a sandbox), or one of the processes uses several regions,
  *   everybody looks as often as ever.
  *
  *   order  what                                              pairs with
- *   K1     tell: last_ns, then the count, release            K2
- *   K2     before the last look: the count, acquire          K1: who has not slept for the death finds its time
+ *   K1     tell: the count, release                          K2, and the kernel's comparison
+ *   K2     before the last look: the count, acquire          K1: a death that is told after the look ends the sleep
  */
 #ifndef FMP_SYNC_DEATH_H
 #define FMP_SYNC_DEATH_H

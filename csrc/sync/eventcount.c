@@ -90,10 +90,10 @@ fmp_spin_slept(struct fmp_spin *spin, uint64_t slept_ns)
 }
 
 uint64_t
-fmp_spin_period_ns(const struct fmp_spin *spin)
+fmp_spin_period_ns(unsigned periods_before)
 {
-    uint64_t period_ns = spin->idle == 0 ? FMP_RECHECK_NS : FMP_IDLE_RECHECK_NS;
-    for (unsigned i = 1; i < spin->idle && period_ns < FMP_LONGEST_RECHECK_NS; i++) {
+    uint64_t period_ns = periods_before == 0 ? FMP_RECHECK_NS : FMP_IDLE_RECHECK_NS;
+    for (unsigned i = 1; i < periods_before && period_ns < FMP_LONGEST_RECHECK_NS; i++) {
         period_ns *= 2;
     }
     return period_ns;
@@ -133,10 +133,44 @@ is_to_look_at_signals(struct fmp_ec_shm *ec, uint64_t now_ns, uint64_t deadline_
            fmp_death_in_main_thread();
 }
 
+/* Registers, looks, sleeps once. `idle` is what spin->idle was before the wait. As fmp_ec_await. */
+static int
+sleep_once(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t now_ns, uint64_t deadline_ns,
+           struct fmp_spin *spin, unsigned idle)
+{
+    uint64_t period_ns = fmp_spin_period_ns(idle);
+    uint32_t told = fmp_death_count(ec);
+    /* E2: registered before the last look at the condition. Pairs with E1 in fmp_ec_notify. */
+    uint64_t registered = fmp_fetch_add_seq_cst(&ec->word, 1);
+    fmp_fence_seq_cst(); /* E2: the look itself may be of any order */
+    FMP_FAULT("eventcount:registered");
+    if (ready(ctx)) {
+        leave(ec, registered);
+        return 0;
+    }
+    if (spin->held_up != NULL && !spin->held_up(ctx)) {
+        period_ns = fmp_death_period_ns(ec, now_ns, period_ns);
+    }
+    uint64_t slice_end = sys_slice_end_ns(now_ns, deadline_ns, period_ns);
+    int rc = fmp_ec_os.wait(seq_half(ec), (uint32_t)(registered >> 32), told, slice_end);
+    FMP_FAULT("eventcount:woken");
+    leave(ec, registered);
+    fmp_spin_slept(spin, rc == -ETIMEDOUT ? FMP_NEVER : sys_now_ns() - now_ns);
+    if (ready(ctx)) {
+        return 0;
+    }
+    if (rc == -ETIMEDOUT && slice_end == deadline_ns) {
+        return -ETIMEDOUT;
+    }
+    if (rc == -ETIMEDOUT) {
+        fmp_spin_slept_through(spin, idle);
+    }
+    return -EINTR;
+}
+
 int
 fmp_ec_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t deadline_ns, struct fmp_spin *spin)
 {
-    uint64_t period_ns = fmp_spin_period_ns(spin);
     unsigned idle = spin->idle;
     bool settled = spin->settled || idle != 0;
     spin->idle = 0;
@@ -150,41 +184,15 @@ fmp_ec_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t d
     if (!settled && fmp_spin_until(ready, ctx, spin)) {
         return 0;
     }
-    uint64_t now = sys_now_ns();
-    if (now >= deadline_ns) {
+    uint64_t now_ns = sys_now_ns();
+    if (now_ns >= deadline_ns) {
         return -ETIMEDOUT;
     }
-    if (!settled && is_to_look_at_signals(ec, now, deadline_ns, spin)) {
+    if (!settled && is_to_look_at_signals(ec, now_ns, deadline_ns, spin)) {
         spin->settled = true;
         return -EINTR;
     }
-    uint32_t told = fmp_death_count(ec);
-    /* E2: registered before the last look at the condition. Pairs with E1 in fmp_ec_notify. */
-    uint64_t registered = fmp_fetch_add_seq_cst(&ec->word, 1);
-    fmp_fence_seq_cst(); /* E2: the look itself may be of any order */
-    FMP_FAULT("eventcount:registered");
-    if (ready(ctx)) {
-        leave(ec, registered);
-        return 0;
-    }
-    if (spin->held_up != NULL && !spin->held_up(ctx)) {
-        period_ns = fmp_death_period_ns(ec, now, period_ns);
-    }
-    uint64_t slice_end = sys_slice_end_ns(now, deadline_ns, period_ns);
-    int rc = fmp_ec_os.wait(seq_half(ec), (uint32_t)(registered >> 32), told, slice_end);
-    FMP_FAULT("eventcount:woken");
-    leave(ec, registered);
-    fmp_spin_slept(spin, rc == -ETIMEDOUT ? FMP_NEVER : sys_now_ns() - now);
-    if (ready(ctx)) {
-        return 0;
-    }
-    if (rc == -ETIMEDOUT && slice_end == deadline_ns) {
-        return -ETIMEDOUT;
-    }
-    if (rc == -ETIMEDOUT) {
-        fmp_spin_slept_through(spin, idle);
-    }
-    return -EINTR;
+    return sleep_once(ec, ready, ctx, now_ns, deadline_ns, spin, idle);
 }
 
 /*

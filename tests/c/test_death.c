@@ -118,6 +118,38 @@ test_who_tells_is_killed_before_he_wakes(void)
 }
 
 static void
+sleep_on(void *arg)
+{
+    struct shared *s = arg;
+    fmp_death_watch(&kit_region);
+    for (;;) {
+        (void)fmp_death_wait(&s->word, 0, fmp_death_count(&s->word), FMP_NEVER);
+    }
+}
+
+/* However often processes are killed, the others are not woken for each. */
+static void
+test_many_deaths_are_told_as_few(void)
+{
+    struct shared *s = open_watched();
+    pid_t sleeper = kit_spawn(sleep_on, s);
+    check_until_asleep(sleeper);
+    int64_t start = check_now_ns();
+    for (int i = 0; i < 30; i++) {
+        pid_t victim = kit_spawn(live_on, s);
+        check_until_asleep(victim);
+        CHECK_OK(kill(victim, SIGKILL));
+        check_wait(victim);
+    }
+    int64_t windows = (check_now_ns() - start) / (64 * 1000000);
+    CHECK(fmp_death_count(&s->word) >= 1);
+    CHECK(fmp_death_count(&s->word) <= windows + 1);
+    CHECK_OK(kill(sleeper, SIGKILL));
+    check_wait(sleeper);
+    close_watched();
+}
+
+static void
 test_who_leaves_in_order_is_no_death(void)
 {
     struct shared *s = open_watched();
@@ -302,6 +334,7 @@ main(int argc, char **argv)
     RUN(test_all_sleepers_hear_of_a_kill);
     RUN(test_who_tells_is_killed_before_he_counts);
     RUN(test_who_tells_is_killed_before_he_wakes);
+    RUN(test_many_deaths_are_told_as_few);
     RUN(test_who_leaves_in_order_is_no_death);
     RUN(test_a_death_before_the_sleep_ends_it);
     RUN(test_a_process_in_another_region_is_untold);

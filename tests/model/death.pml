@@ -4,7 +4,8 @@
  *
  * Processes look at whatever a killed one may have left, and sleep. Before every step one may be killed, KILLS times in all: the kernel
  * then wakes one of those who sleep on the word, if there is any. That one counts the death and wakes all who sleep on the count; he may be
- * killed before he has. Nobody looks by the clock here: a time-out is what the protocol is to make needless.
+ * killed before he has. Nobody looks by the clock here: a time-out is what the protocol is to make needless. (A death within 64 ms of another, which is left to the clock,
+ * is not part of this.)
  *
  * The kernel's futex_waitv compares the count and queues in one step, and its wake of all is one step.
  *

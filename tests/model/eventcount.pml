@@ -1,7 +1,7 @@
 /*
  * The event count of csrc/sync/eventcount: one word {seq, gen, count} between processes that wait for a condition and processes that make it
  * true. docs/architecture.md, section Waiting, is the text that this file checks.
- * Stands for: csrc/sync/eventcount.c: fmp_ec_await fmp_ec_notify_slow; csrc/sync/eventcount.h: fmp_ec_look
+ * Stands for: csrc/sync/eventcount.c: fmp_ec_await sleep_once fmp_ec_notify_slow; csrc/sync/eventcount.h: fmp_ec_look
  *
  * The condition is a set of items. A notifier makes its item available and notifies one; a waiter takes any item, and sleeps when there is none. Before
  * every step a process may be killed, exactly CRASHES times before all is quiet. A sleeper may also wake for no reason (a signal, a short slice), at
