@@ -135,6 +135,15 @@ hear(struct fmp_death_shm *d)
     }
 }
 
+/* Somebody has written over the word: nobody could sleep on it any more. */
+static void
+mend(struct fmp_death_shm *d)
+{
+    if (fmp_load_relaxed(&d->word) != 0) { /* relaxed, both: it says nothing */
+        fmp_store_relaxed(&d->word, 0);
+    }
+}
+
 int
 fmp_death_wait(_Atomic uint32_t *word, uint32_t expected, uint32_t told, uint64_t deadline_ns)
 {
@@ -150,6 +159,9 @@ fmp_death_wait(_Atomic uint32_t *word, uint32_t expected, uint32_t told, uint64_
     if (rc == -ENOSYS) {
         fmp_store_relaxed(&cannot_wait, true);
         return sys_futex_wait(word, expected, deadline_ns);
+    }
+    if (rc == -EAGAIN) {
+        mend(d);
     }
     bool has_heard = rc > 0 || (rc == -EAGAIN && fmp_load_relaxed(&d->told) != told); /* relaxed: as above */
     if (!has_heard) {

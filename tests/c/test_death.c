@@ -236,6 +236,16 @@ test_a_kernel_that_keeps_its_list_to_itself(void)
 }
 
 static void
+test_a_damaged_word_is_mended(void)
+{
+    struct shared *s = open_watched();
+    fmp_region_header(&kit_region)->death.word = 99;
+    CHECK_EQ(fmp_death_wait(&s->word, 0, 0, FMP_NEVER), -EAGAIN);
+    CHECK_EQ(fmp_death_wait(&s->word, 0, 0, kit_in_ms(1)), -ETIMEDOUT);
+    close_watched();
+}
+
+static void
 test_periods(void)
 {
     struct shared *s = open_watched();
@@ -340,6 +350,7 @@ main(int argc, char **argv)
     RUN(test_a_process_in_another_region_is_untold);
     RUN(test_a_kernel_that_waits_for_one_word_only);
     RUN(test_a_kernel_that_keeps_its_list_to_itself);
+    RUN(test_a_damaged_word_is_mended);
     RUN(test_periods);
     RUN(test_a_wake_up_lost_to_a_kill_comes_by_the_kernel);
     RUN(test_a_wake_up_swallowed_by_a_kill_comes_by_the_kernel);
