@@ -340,16 +340,19 @@ all_are_at_work(struct fmp_crew *crew)
     return true;
 }
 
-/* How long to sleep without a look. The first one finds who has ended before the sleep. */
+/* How long to sleep without a look: twice as long as the last time, when it was in vain. So who has ended before the
+ * sleep is found soon, also if his end takes long. */
 static uint64_t
-slice_ns(struct fmp_crew *crew, uint64_t now_ns)
+next_slice(struct fmp_crew *crew, uint64_t now_ns)
 {
-    if (!crew->has_looked || !all_are_at_work(crew)) {
+    if (crew->vain_ns == 0 || !all_are_at_work(crew)) {
         return LOOK_NS;
     }
-    uint64_t since_ns = now_ns - crew->left_ns;
-    uint64_t period_ns = fmp_death_period_ns(&crew->results.ring.shm->items, now_ns, LOOK_NS);
-    return since_ns > period_ns ? period_ns : since_ns > FMP_NS_PER_MS ? since_ns : FMP_NS_PER_MS;
+    uint64_t since_ns = now_ns - crew->left_ns; /* as after a death */
+    uint64_t slice_ns = since_ns > FMP_NS_PER_MS ? since_ns : FMP_NS_PER_MS;
+    slice_ns = slice_ns < 2 * crew->vain_ns ? slice_ns : 2 * crew->vain_ns;
+    uint64_t longest_ns = fmp_death_period_ns(&crew->results.ring.shm->items, now_ns, LOOK_NS);
+    return slice_ns < longest_ns ? slice_ns : longest_ns;
 }
 
 /* One sleep; looks after the workers when it was in vain, or when the end of one was told. FMP_PY_READY, FMP_PY_TIMEOUT
@@ -359,19 +362,20 @@ sleep_once(struct fmp_crew *crew, struct fmp_job *job, uint64_t deadline_ns, uin
 {
     struct fmp_ec_shm *items = &crew->results.ring.shm->items;
     struct look look = {.crew = crew, .job = job, .pokes = pokes, .told = fmp_death_count(items)};
-    uint64_t now_ns = sys_now_ns();
+    uint64_t now_ns = sys_now_ns(), slice_ns = next_slice(crew, now_ns);
     crew->spin.held_up = is_held_up;
     crew->waiters++;
-    int rc = fmp_py_await(items, something_happened, &look,
-                          sys_slice_end_ns(now_ns, deadline_ns, slice_ns(crew, now_ns)), &crew->spin);
+    int rc =
+        fmp_py_await(items, something_happened, &look, sys_slice_end_ns(now_ns, deadline_ns, slice_ns), &crew->spin);
     crew->waiters--;
     bool is_told = rc == FMP_PY_READY && an_end_was_told(&look);
-    crew->has_looked = is_told || rc == FMP_PY_TIMEOUT;
+    bool is_to_look = is_told || rc == FMP_PY_TIMEOUT;
+    crew->vain_ns = is_to_look ? slice_ns : 0;
     if (is_told) {
         note_leavers(crew);
     }
     /* A signal that came while this thread was awake, or to another thread, has not ended the sleep. */
-    if (crew->has_looked && (PyErr_CheckSignals() < 0 || look_after_workers(crew) < 0)) {
+    if (is_to_look && (PyErr_CheckSignals() < 0 || look_after_workers(crew) < 0)) {
         return FMP_PY_ERROR;
     }
     return rc;

@@ -57,7 +57,7 @@ struct fmp_crew {
     PyObject *reports;    /* list of what workers that could not begin have said */
     PyObject *deferred;   /* list of done jobs whose callbacks the helper is to run */
     struct fmp_spin spin;
-    bool has_looked;  /* after workers, and nothing has come since */
+    uint64_t vain_ns; /* the length of the last sleep, 0 if something has come */
     uint32_t leavers; /* known of, and since when */
     uint64_t left_ns;
     uint32_t waiters; /* threads of this process that wait for results */

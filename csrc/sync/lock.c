@@ -5,9 +5,8 @@
 
 /* How often the kernel is asked about the same owner by one handle. */
 #define ASK_NS FMP_NS_PER_MS
-/* The first sleep; after one that was slept through the next is as long as it can be where deaths are told, and twice
- * as long, up to FMP_RECHECK_NS, where not. So an owner that was killed before is found soon, and a long wait is cheap.
- */
+/* The first sleep; each next one is twice as long, up to FMP_RECHECK_NS, or to the longest period where deaths are
+ * told. So an owner that was killed before is found soon, also if his end takes long, and a long wait is cheap. */
 #define FIRST_SLICE_NS (8 * FMP_NS_PER_MS)
 /* Looks with the GIL held: about a microsecond, the time in which another process ends a tiny section. */
 #define SHORT_SPIN 40
@@ -92,9 +91,10 @@ rob_the_dead(struct fmp_lock_waiter *w)
 static uint64_t
 next_slice(struct fmp_lock_waiter *w, uint64_t now_ns)
 {
+    uint64_t longest_ns = fmp_death_period_ns(w->shm, now_ns, FMP_RECHECK_NS);
     w->slice_ns = w->slice_ns == 0 ? FIRST_SLICE_NS : w->slice_ns * 2;
-    w->slice_ns = w->slice_ns < FMP_RECHECK_NS ? w->slice_ns : FMP_RECHECK_NS;
-    return w->has_looked ? fmp_death_period_ns(w->shm, now_ns, w->slice_ns) : w->slice_ns;
+    w->slice_ns = w->slice_ns < longest_ns ? w->slice_ns : longest_ns;
+    return w->slice_ns;
 }
 
 /* Sleeps once while the word is `seen`; `told`: fmp_death_count before it was. As fmp_lock_acquire. */
@@ -112,6 +112,7 @@ sleep_once(struct fmp_lock_waiter *w, uint32_t seen, uint32_t told, uint64_t dea
         return 0;
     }
     if (!w->has_looked) {
+        w->slice_ns = 0; /* it has changed hands */
         return -EINTR;
     }
     bool is_over = rc == -ETIMEDOUT && slice_end == deadline_ns;
