@@ -3,6 +3,7 @@
  */
 #include "py/args.h"
 #include "py/queue.h"
+#include "sys/clock.h"
 
 PyObject *
 fmp_queue_get_by(struct fmp_queue *q, uint64_t deadline_ns)
@@ -17,10 +18,14 @@ fmp_queue_get_by(struct fmp_queue *q, uint64_t deadline_ns)
         if (rc != -EAGAIN) {
             return fmp_py_raise(rc, "a damaged message was dropped");
         }
-        /* What was put before is there, even if an earlier record is still being written, or its writer has died. */
+        /* What was put before is there, even if an earlier record is still being written, or its writer has died: but
+         * another consumer may come to know that first, and then the queue is empty. */
         bool empty = fmp_ring_count(fmp_queue_ring(q)) == 0;
         int waited = fmp_py_await(&fmp_queue_ring(q)->shm->items, fmp_ring_may_pop, fmp_queue_ring(q),
-                                  empty ? deadline_ns : FMP_NEVER, &q->get_spin);
+                                  empty ? deadline_ns : sys_now_ns() + FMP_RECHECK_NS, &q->get_spin);
+        if (waited == FMP_PY_TIMEOUT && !empty) {
+            continue;
+        }
         if (waited == FMP_PY_TIMEOUT) {
             fmp_queue_bell_vain(q);
             PyErr_SetNone(fmp_queue_empty_error);

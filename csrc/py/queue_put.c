@@ -32,9 +32,10 @@ send_by(struct fmp_queue *q, struct fmp_wire_writer *w, uint64_t deadline_ns)
             return rc == 0 ? FMP_PY_READY : FMP_PY_ERROR;
         }
         bool counted_full = fmp_ring_count(fmp_queue_ring(q)) >= fmp_queue_ring(q)->limit;
-        /* Not full but held up by a consumer that empties its cell, or died doing so: that is no reason to say Full. */
-        int waited = await_space(q, counted_full ? deadline_ns : FMP_NEVER);
-        if (waited != FMP_PY_READY) {
+        /* Not full but held up by a consumer that empties its cell, or died doing so: that is no reason to say Full.
+         * But another producer may take that cell, and then it is full. */
+        int waited = await_space(q, counted_full ? deadline_ns : sys_now_ns() + FMP_RECHECK_NS);
+        if (waited == FMP_PY_ERROR || (waited == FMP_PY_TIMEOUT && counted_full)) {
             return waited;
         }
     }
