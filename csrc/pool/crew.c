@@ -11,6 +11,8 @@
 /* How often a thread that waits for results looks whether a worker has ended, if the kernel does not wake it then: a
  * lost task is told well within 100 ms. */
 #define LOOK_NS (40 * FMP_NS_PER_MS)
+/* As if a sleep of this length had been in vain when an end was told: the process may need a moment for it. */
+#define TOLD_NS (FMP_NS_PER_MS / 2)
 
 /* ---- the job table: id = generation << 32 | place ---- */
 
@@ -317,16 +319,6 @@ look_after_workers(struct fmp_crew *crew)
     return result != NULL ? 0 : -1;
 }
 
-static void
-note_leavers(struct fmp_crew *crew)
-{
-    uint32_t leavers = fmp_load_relaxed(&crew->shm->leavers); /* relaxed: as above */
-    if (leavers != crew->leavers) {
-        crew->leavers = leavers;
-        crew->left_ns = sys_now_ns();
-    }
-}
-
 /* One that has not begun may end as it likes, and one that is not there yet may never be. */
 static bool
 all_are_at_work(struct fmp_crew *crew)
@@ -340,21 +332,6 @@ all_are_at_work(struct fmp_crew *crew)
     return true;
 }
 
-/* How long to sleep without a look: twice as long as the last time, when it was in vain. So who has ended before the
- * sleep is found soon, also if his end takes long. */
-static uint64_t
-next_slice(struct fmp_crew *crew, uint64_t now_ns)
-{
-    if (crew->vain_ns == 0 || !all_are_at_work(crew)) {
-        return LOOK_NS;
-    }
-    uint64_t since_ns = now_ns - crew->left_ns; /* as after a death */
-    uint64_t slice_ns = since_ns > FMP_NS_PER_MS ? since_ns : FMP_NS_PER_MS;
-    slice_ns = slice_ns < 2 * crew->vain_ns ? slice_ns : 2 * crew->vain_ns;
-    uint64_t longest_ns = fmp_death_period_ns(&crew->results.ring.shm->items, now_ns, LOOK_NS);
-    return slice_ns < longest_ns ? slice_ns : longest_ns;
-}
-
 /* One sleep; looks after the workers when it was in vain, or when the end of one was told. FMP_PY_READY, FMP_PY_TIMEOUT
  * (of the slice), FMP_PY_ERROR. */
 static int
@@ -362,7 +339,8 @@ sleep_once(struct fmp_crew *crew, struct fmp_job *job, uint64_t deadline_ns, uin
 {
     struct fmp_ec_shm *items = &crew->results.ring.shm->items;
     struct look look = {.crew = crew, .job = job, .pokes = pokes, .told = fmp_death_count(items)};
-    uint64_t now_ns = sys_now_ns(), slice_ns = next_slice(crew, now_ns);
+    uint64_t now_ns = sys_now_ns(), vain_ns = crew->vain_ns != 0 && all_are_at_work(crew) ? crew->vain_ns : 0;
+    uint64_t slice_ns = fmp_death_slice_ns(items, now_ns, vain_ns, LOOK_NS, LOOK_NS);
     crew->spin.held_up = is_held_up;
     crew->waiters++;
     int rc =
@@ -370,9 +348,9 @@ sleep_once(struct fmp_crew *crew, struct fmp_job *job, uint64_t deadline_ns, uin
     crew->waiters--;
     bool is_told = rc == FMP_PY_READY && an_end_was_told(&look);
     bool is_to_look = is_told || rc == FMP_PY_TIMEOUT;
-    crew->vain_ns = is_to_look ? slice_ns : 0;
+    crew->vain_ns = is_told ? TOLD_NS : is_to_look ? slice_ns : 0;
     if (is_told) {
-        note_leavers(crew);
+        crew->leavers = fmp_load_relaxed(&crew->shm->leavers); /* relaxed: as above */
     }
     /* A signal that came while this thread was awake, or to another thread, has not ended the sleep. */
     if (is_to_look && (PyErr_CheckSignals() < 0 || look_after_workers(crew) < 0)) {

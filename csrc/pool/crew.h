@@ -58,8 +58,7 @@ struct fmp_crew {
     PyObject *deferred;   /* list of done jobs whose callbacks the helper is to run */
     struct fmp_spin spin;
     uint64_t vain_ns; /* the length of the last sleep, 0 if something has come */
-    uint32_t leavers; /* known of, and since when */
-    uint64_t left_ns;
+    uint32_t leavers; /* known of */
     uint32_t waiters; /* threads of this process that wait for results */
     uint64_t pumps;   /* how often results were taken: the helper leaves it to others who do */
     uint64_t pokes;   /* counts what those who wait should look at */

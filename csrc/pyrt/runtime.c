@@ -54,7 +54,7 @@ fmp_space_use(struct fmp_space *space)
         PyErr_SetString(PyExc_RuntimeError, "this process has left fastmp's shared memory: it is exiting");
         return 0;
     }
-    int rc = fmp_space_me(space) == 0 ? fmp_space_join(space) : 0;
+    int rc = fmp_space_me(space) == 0 ? fmp_space_join(space, 0) : 0;
     if (rc != 0) {
         raise_no_space(rc);
     }

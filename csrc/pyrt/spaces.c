@@ -52,24 +52,13 @@ is_carried(struct fmp_region *region, fmp_off off, uint64_t bytes, uint64_t posi
 }
 
 int
-fmp_space_join(struct fmp_space *space)
+fmp_space_join(struct fmp_space *space, uint32_t reserved)
 {
-    int rc = fmp_participant_join(&space->region);
+    int rc = reserved != 0 ? fmp_participant_adopt(&space->region, reserved) : fmp_participant_join(&space->region);
     if (rc == -EAGAIN && space->heap != NULL) {
         fmp_space_sweep_dead(space);
         rc = fmp_participant_join(&space->region);
     }
-    if (rc == 0) {
-        fmp_death_watch(&space->region);
-    }
-    return rc;
-}
-
-/* By an identity that was reserved for this process. */
-static int
-enter(struct fmp_space *space, uint32_t reserved)
-{
-    int rc = fmp_participant_adopt(&space->region, reserved);
     if (rc == 0) {
         fmp_death_watch(&space->region);
     }
@@ -90,7 +79,7 @@ open_space(struct fmp_space **space, const struct fmp_region *region, uint32_t r
     if (rc == 0) {
         fmp_heap_set_carried(s->heap, is_carried);
         s->was_awaited = reserved != 0;
-        rc = reserved != 0 ? enter(s, reserved) : fmp_space_join(s);
+        rc = fmp_space_join(s, reserved);
     }
     if (rc == 0) {
         s->next = fmp_spaces;

@@ -31,8 +31,9 @@ int fmp_space_make(struct fmp_space **space);
  * `reserved` is 0, one of its own. -EPROTO if it is not the region of this token, -EOWNERDEAD if who has reserved the
  * identity is dead and it was given back. */
 int fmp_space_attach(struct fmp_space **space, int fd, const unsigned char *token, uint32_t reserved);
-/* This process takes an identity, as a fork that we did not see has lost it its own. */
-int fmp_space_join(struct fmp_space *space);
+/* This process takes the identity that was reserved for it, or if `reserved` is 0 one of its own: in a new space, or
+ * as a fork that we did not see has lost it its own. */
+int fmp_space_join(struct fmp_space *space, uint32_t reserved);
 
 /* `id` is known to be dead: gives back what it held. */
 void fmp_space_bury(struct fmp_space *space, uint32_t id);

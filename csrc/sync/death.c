@@ -102,37 +102,32 @@ fmp_death_period_ns(const void *word, uint64_t now_ns, uint64_t untold_ns)
     return since_ns < FMP_LONGEST_RECHECK_NS ? since_ns : FMP_LONGEST_RECHECK_NS;
 }
 
-/* Is a death so soon after the last one that it need not be told? */
-static bool
-is_soon(struct fmp_death_shm *d, uint64_t now_ns)
+uint64_t
+fmp_death_slice_ns(const void *word, uint64_t now_ns, uint64_t vain_ns, uint64_t first_ns, uint64_t untold_ns)
 {
-    return now_ns - fmp_load_relaxed(&d->last_ns) < BRIEF_NS; /* relaxed: the time alone counts */
+    uint64_t longest_ns = fmp_death_period_ns(word, now_ns, untold_ns);
+    uint64_t slice_ns = vain_ns == 0 ? first_ns : 2 * vain_ns;
+    return slice_ns < longest_ns ? slice_ns : longest_ns;
 }
 
-/* The kernel has woken this sleeper, and no other. It is written down last: should he be killed before, another is to
- * tell. */
+/* This sleeper has heard of a death. `alone`: the kernel has woken him, and no other, so he tells. It is written down
+ * last, and by all: should he be killed before, another is to tell. */
 static void
-tell(struct fmp_death_shm *d)
+hear(struct fmp_death_shm *d, bool alone)
 {
-    FMP_FAULT("death:heard");
     uint64_t now_ns = sys_now_ns();
-    if (is_soon(d, now_ns)) {
+    if (alone) {
+        FMP_FAULT("death:heard");
+    }
+    if (now_ns - fmp_load_relaxed(&d->last_ns) < BRIEF_NS) { /* relaxed: the time alone counts */
         return;
     }
-    (void)fmp_fetch_add_release(&d->told, 1); /* K1: pairs with K2, and with the kernel's look */
-    FMP_FAULT("death:counted");
-    (void)sys_futex_wake(&d->told, INT_MAX);
-    fmp_store_relaxed(&d->last_ns, now_ns); /* relaxed: as above */
-}
-
-/* Another has told this sleeper, and may have been killed since. */
-static void
-hear(struct fmp_death_shm *d)
-{
-    uint64_t now_ns = sys_now_ns();
-    if (!is_soon(d, now_ns)) {
-        fmp_store_relaxed(&d->last_ns, now_ns); /* relaxed: as above */
+    if (alone) {
+        (void)fmp_fetch_add_release(&d->told, 1); /* K1: pairs with K2, and with the kernel's look */
+        FMP_FAULT("death:counted");
+        (void)sys_futex_wake(&d->told, INT_MAX);
     }
+    fmp_store_relaxed(&d->last_ns, now_ns); /* relaxed: as above */
 }
 
 /* Somebody has written over the word: nobody could sleep on it any more. */
@@ -167,10 +162,6 @@ fmp_death_wait(_Atomic uint32_t *word, uint32_t expected, uint32_t told, uint64_
     if (!has_heard) {
         return rc;
     }
-    if (rc == 2) {
-        tell(d);
-    } else {
-        hear(d);
-    }
+    hear(d, rc == 2);
     return FMP_DEATH_TOLD;
 }

@@ -47,6 +47,9 @@ int fmp_death_wait(_Atomic uint32_t *word, uint32_t expected, uint32_t told, uin
 bool fmp_death_is_told(const void *word);
 /* How long to sleep on `word` from now on before a look for the dead; `untold_ns` where deaths are not told. */
 uint64_t fmp_death_period_ns(const void *word, uint64_t now_ns, uint64_t untold_ns);
+/* The same for who waits for something that a certain process has, and that may have been killed before the sleep, or
+ * whose end may take long: `first_ns`, and after a sleep of `vain_ns` that was in vain twice that, but no longer. */
+uint64_t fmp_death_slice_ns(const void *word, uint64_t now_ns, uint64_t vain_ns, uint64_t first_ns, uint64_t untold_ns);
 /* Is this the main thread, which Python handles signals in? The kernel is asked once for each thread. */
 bool fmp_death_in_main_thread(void);
 

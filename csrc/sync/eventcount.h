@@ -107,7 +107,7 @@ bool fmp_spin_helps(void);
 bool fmp_spin_until(fmp_ec_ready_fn ready, void *ctx, struct fmp_spin *spin);
 /* A sleep is over after so long; FMP_NEVER if nobody has ended it. */
 void fmp_spin_slept(struct fmp_spin *spin, uint64_t slept_ns);
-/* How long to sleep now without a look, and that such a sleep was slept through. */
+/* How long to sleep without a look, after so many whole periods; and that one more was slept through. */
 uint64_t fmp_spin_period_ns(unsigned periods_before);
 void fmp_spin_slept_through(struct fmp_spin *spin, unsigned periods_before);
 

@@ -88,21 +88,13 @@ rob_the_dead(struct fmp_lock_waiter *w)
     return 0;
 }
 
-static uint64_t
-next_slice(struct fmp_lock_waiter *w, uint64_t now_ns)
-{
-    uint64_t longest_ns = fmp_death_period_ns(w->shm, now_ns, FMP_RECHECK_NS);
-    w->slice_ns = w->slice_ns == 0 ? FIRST_SLICE_NS : w->slice_ns * 2;
-    w->slice_ns = w->slice_ns < longest_ns ? w->slice_ns : longest_ns;
-    return w->slice_ns;
-}
-
 /* Sleeps once while the word is `seen`; `told`: fmp_death_count before it was. As fmp_lock_acquire. */
 static int
 sleep_once(struct fmp_lock_waiter *w, uint32_t seen, uint32_t told, uint64_t deadline_ns)
 {
     uint64_t now = sys_now_ns();
-    uint64_t slice_end = sys_slice_end_ns(now, deadline_ns, next_slice(w, now));
+    w->slice_ns = fmp_death_slice_ns(w->shm, now, w->slice_ns, FIRST_SLICE_NS, FMP_RECHECK_NS);
+    uint64_t slice_end = sys_slice_end_ns(now, deadline_ns, w->slice_ns);
     int rc = fmp_ec_os.wait(&w->shm->word, seen, told, slice_end);
     FMP_FAULT("lock:woken");
     fmp_spin_slept(&w->spin, rc == -ETIMEDOUT ? FMP_NEVER : sys_now_ns() - now);

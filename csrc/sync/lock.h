@@ -9,7 +9,7 @@
  * - A sleeper sets `waiters` before he sleeps. The release clears the word and wakes one; who was woken takes the lock
  * with `waiters` set, as he cannot know who else sleeps, and who leaves instead sets it on the present holder's word: a
  * wake-up is never swallowed by the living. One swallowed by a killed process is made good by the next look, which the
- * kernel calls for when he dies (sync/death.h), or FMP_RECHECK_NS later at most.
+ * kernel calls for when he dies (sync/death.h); where it does not, FMP_RECHECK_NS later at most.
  *
  *   order  what                                       pairs with
  *   L1     take: CAS 0 -> held|me, acquire            L2: sees what the last owner wrote

@@ -1,4 +1,5 @@
-/* Processes as the kernel sees them. Called by: shm/participants.c, sync/eventcount.c, pyrt/, pool/, py/process.c. */
+/* Processes as the kernel sees them. Called by: sys/robust.c, shm/participants.c, sync/eventcount.c, sync/death.c,
+ * pyrt/, pool/, py/process.c, py/dormant.c. */
 #ifndef FMP_SYS_PROCESS_H
 #define FMP_SYS_PROCESS_H
 
@@ -24,6 +25,7 @@ int sys_die_with_parent(pid_t parent);
  * meanwhile: in shared memory the parent finds it there. Only in a process with a single thread, which C libraries
  * other than glibc's need not know of: no at-fork handlers run. */
 pid_t sys_fork_sibling(pid_t *told);
+/* Can it be had? */
 bool sys_can_fork_sibling(void);
 /* Is this the thread that the process began with, or was forked by? Signals are handled in it. */
 bool sys_is_main_thread(void);

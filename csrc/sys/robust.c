@@ -5,6 +5,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "sys/process.h"
+
 /* The list's head, in the main thread's memory; what it is to hold. */
 static struct robust_list_head *head;
 static struct robust_list *pending;
@@ -16,23 +18,23 @@ static struct robust_list_head own = {.list = {&own.list}};
 static int
 find_head(void)
 {
+    struct robust_list_head *found = NULL;
     size_t bytes = 0;
     head = NULL;
-    if (syscall(SYS_get_robust_list, getpid(), &head, &bytes) != 0) {
-        head = NULL;
+    if (syscall(SYS_get_robust_list, getpid(), &found, &bytes) != 0) {
         return -errno;
     }
-    if (head == NULL && (pid_t)syscall(SYS_gettid) == getpid()) {
-        if (syscall(SYS_set_robust_list, &own, sizeof own) != 0) {
+    if (found == NULL && sys_is_main_thread()) {
+        found = &own;
+        bytes = sizeof own;
+        if (syscall(SYS_set_robust_list, found, bytes) != 0) {
             return -errno;
         }
-        head = &own;
-        bytes = sizeof own;
     }
-    if (head == NULL || bytes != sizeof *head) {
-        head = NULL;
+    if (found == NULL || bytes != sizeof *found) {
         return -ENOSYS;
     }
+    head = found;
     return 0;
 }
 

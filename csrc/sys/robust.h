@@ -16,7 +16,7 @@
  * things may end untold until it calls this again.
  */
 int sys_tell_of_end(_Atomic uint32_t *word);
-/* The same again, for the thread in which it is cheap; see there. Only by the main thread. */
+/* The same word again, if the C library has emptied the entry since. Only by the main thread, whose entry it is. */
 void sys_tell_of_end_still(void);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * How a death is told to those who sleep: csrc/sync/death. docs/architecture.md, section Waiting, is the text that this file checks.
- * Stands for: csrc/sync/death.c: fmp_death_wait fmp_death_count tell
+ * Stands for: csrc/sync/death.c: fmp_death_wait fmp_death_count hear
  *
  * Processes look at whatever a killed one may have left, and sleep. Before every step one may be killed, KILLS times in all: the kernel
  * then wakes one of those who sleep on the word, if there is any. That one counts the death and wakes all who sleep on the count; he may be
