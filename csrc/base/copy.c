@@ -42,13 +42,3 @@ fmp_copy_past_caches(void *to, const void *from, size_t bytes)
     memcpy(to, from, bytes);
 }
 #endif
-
-void
-fmp_copy_large(void *to, const void *from, size_t bytes)
-{
-    if (bytes >= FMP_COPY_PAST_MIN) {
-        fmp_copy_past_caches(to, from, bytes);
-    } else {
-        memcpy(to, from, bytes);
-    }
-}

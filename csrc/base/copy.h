@@ -23,10 +23,8 @@ struct fmp_copy_pair {
 
 /* A copy of at least so many bytes would push everything else out of the caches, and most of itself. */
 #define FMP_COPY_PAST_MIN (UINT64_C(1) << 24)
-/* memcpy into memory that another process reads next: much of it goes past the caches, so that it is not read from
- * memory only to be written. What it has written comes before the caller's next release. */
-void fmp_copy_large(void *to, const void *from, size_t bytes);
-/* The same for any number from a line's on: all of it past the caches, where the processor can. */
+/* memcpy, of a line's bytes or more, past the caches where the processor can: what it writes is not read from memory
+ * before. That comes before the caller's next release. */
 void fmp_copy_past_caches(void *to, const void *from, size_t bytes);
 
 /* memcpy. */

@@ -68,7 +68,7 @@ void
 fmp_wire_fill_many(void *to, const void *from, size_t bytes)
 {
     if (bytes >= FMP_COPY_PAST_MIN) {
-        fmp_copy_large(to, from, bytes);
+        fmp_copy_past_caches(to, from, bytes);
     } else {
         copy_by_cheaper(to, from, bytes);
     }

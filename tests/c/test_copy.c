@@ -10,7 +10,7 @@ copy_and_compare(const unsigned char *from, unsigned char *memory, size_t at, si
 {
     unsigned char *to = memory + AROUND + at;
     memset(memory, 0xA5, bytes + 3 * (size_t)AROUND);
-    fmp_copy_large(to, from, bytes);
+    fmp_copy_past_caches(to, from, bytes);
     CHECK(memcmp(to, from, bytes) == 0);
     for (size_t i = 1; i <= AROUND; i++) {
         CHECK_EQ(to[-(ptrdiff_t)i], 0xA5);
