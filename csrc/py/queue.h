@@ -120,6 +120,8 @@ int fmp_queue_report_unpicklable(struct fmp_queue *q, PyObject *obj);
 
 /* queue_get.c. The next object, waited for until the deadline; NULL with queue.Empty or another exception set. */
 PyObject *fmp_queue_get_by(struct fmp_queue *q, uint64_t deadline_ns);
+/* block and timeout (each may be NULL) to the deadline of a get: 0, or -1 with an exception set. */
+int fmp_queue_get_deadline(PyObject *block, PyObject *timeout, uint64_t *deadline_ns);
 
 /* Methods: of queue_put.c, queue_get.c and queue_batch.c; METH_FASTCALL | METH_KEYWORDS but for the last one. */
 #define FMP_QUEUE_METHODS(X) \

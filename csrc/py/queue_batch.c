@@ -204,14 +204,10 @@ fmp_queue_get_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyOb
 {
     static const char *const names[] = {"max", "block", "timeout"};
     PyObject *a[3];
-    uint64_t deadline_ns = FMP_NEVER;
+    uint64_t deadline_ns;
     struct fmp_queue *q = (struct fmp_queue *)self;
     if (fmp_queue_check_open(q) < 0 || fmp_py_args("get_many", names, 3, 0, args, nargs, kwnames, a) < 0 ||
-        (a[2] != NULL && fmp_py_deadline(a[2], &deadline_ns) < 0) || fmp_queue_apply_block(a[1], &deadline_ns) < 0) {
-        return NULL;
-    }
-    if (FMP_UNLIKELY(fmp_py_is_too_long(deadline_ns))) {
-        fmp_py_raise_too_long(deadline_ns);
+        fmp_queue_get_deadline(a[1], a[2], &deadline_ns) < 0) {
         return NULL;
     }
     Py_ssize_t most = parse_most(q, a[0]);

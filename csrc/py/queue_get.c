@@ -23,17 +23,30 @@ fmp_queue_get_by(struct fmp_queue *q, uint64_t deadline_ns)
         bool empty = fmp_ring_count(fmp_queue_ring(q)) == 0;
         int waited = fmp_py_await(&fmp_queue_ring(q)->shm->items, fmp_ring_may_pop, fmp_queue_ring(q),
                                   empty ? deadline_ns : sys_now_ns() + FMP_RECHECK_NS, &q->get_spin);
-        if (waited == FMP_PY_TIMEOUT && !empty) {
-            continue;
+        if (waited == FMP_PY_ERROR) {
+            return NULL;
         }
-        if (waited == FMP_PY_TIMEOUT) {
+        if (waited == FMP_PY_TIMEOUT && empty) {
             fmp_queue_bell_vain(q);
             PyErr_SetNone(fmp_queue_empty_error);
-        }
-        if (waited != FMP_PY_READY) {
             return NULL;
         }
     }
+}
+
+int
+fmp_queue_get_deadline(PyObject *block, PyObject *timeout, uint64_t *deadline_ns)
+{
+    *deadline_ns = FMP_NEVER;
+    if ((timeout != NULL && fmp_py_deadline(timeout, deadline_ns) < 0) ||
+        fmp_queue_apply_block(block, deadline_ns) < 0) {
+        return -1;
+    }
+    if (FMP_UNLIKELY(fmp_py_is_too_long(*deadline_ns))) {
+        fmp_py_raise_too_long(*deadline_ns);
+        return -1;
+    }
+    return 0;
 }
 
 const char fmp_queue_get_doc[] =
@@ -44,14 +57,10 @@ fmp_queue_get(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject 
 {
     static const char *const names[] = {"block", "timeout"};
     PyObject *a[2];
-    uint64_t deadline_ns = FMP_NEVER;
+    uint64_t deadline_ns;
     struct fmp_queue *q = (struct fmp_queue *)self;
     if (fmp_queue_check_open(q) < 0 || fmp_py_args("get", names, 2, 0, args, nargs, kwnames, a) < 0 ||
-        (a[1] != NULL && fmp_py_deadline(a[1], &deadline_ns) < 0) || fmp_queue_apply_block(a[0], &deadline_ns) < 0) {
-        return NULL;
-    }
-    if (FMP_UNLIKELY(fmp_py_is_too_long(deadline_ns))) {
-        fmp_py_raise_too_long(deadline_ns);
+        fmp_queue_get_deadline(a[0], a[1], &deadline_ns) < 0) {
         return NULL;
     }
     return fmp_queue_get_by(q, deadline_ns);
