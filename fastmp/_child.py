@@ -7,6 +7,7 @@ Where nobody can tell the difference, C does the same without its Python (csrc/p
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import builtins
 import os
@@ -17,6 +18,7 @@ from multiprocessing import context as _standard_context
 from multiprocessing import process as _standard_process
 from multiprocessing import util as _util
 from types import BuiltinFunctionType, FunctionType, ModuleType
+from weakref import WeakSet
 
 from . import _core, context
 from .process import ForkProcess, Process
@@ -172,3 +174,37 @@ _core.set_up_child(
     (Process._after_fork, ForkProcess._after_fork),
     _failed,
 )
+
+
+def _digest(entries: tuple[tuple[Any, str, Any, Any], ...]) -> int:
+    """Return a number that tells this code from other code."""
+    codes = [entry[3] for entry in entries]
+    text = repr([code and (code.co_code, code.co_names, code.co_varnames, code.co_consts) for code in codes])
+    return int.from_bytes(text.encode(), "big") % (2**61 - 1)
+
+
+#: What threading runs in a child.
+_threads = tuple(
+    _original(owner, name)
+    for owner, name in (
+        (threading, "_after_fork"),
+        (threading, "_enumerate"),
+        (threading.Thread, "_after_fork" if hasattr(threading.Thread, "_after_fork") else "_reset_internal_locks"),
+        (threading.Event, "_at_fork_reinit"),
+        (threading.Condition, "_at_fork_reinit"),
+    )
+)
+#: Its digests in 3.11, 3.12 and 3.13: C stands for this code only (csrc/py/child_threads.c).
+KNOWN_THREADS = (102263707725140345, 269305147478997394, 250899634484071183)
+
+if _digest(_threads) in KNOWN_THREADS:
+    _core.set_up_threads(
+        _threads[0][2],
+        _threads,
+        vars(threading)["_MainThread"],
+        threading.Event,
+        threading.Condition,
+        _thread.LockType,
+        _thread.RLock,
+        WeakSet,
+    )

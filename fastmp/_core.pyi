@@ -1,7 +1,7 @@
 """The C core. Each file of csrc/py/ has its part here, under its name."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import ModuleType, TracebackType
+from types import FunctionType, ModuleType, TracebackType
 from typing import Any, Final, Literal, Self, SupportsIndex, TypeAlias, TypeVar
 
 from typing_extensions import Buffer
@@ -48,6 +48,17 @@ def set_up_child(
     run: Any,
     after_forks: tuple[Any, ...],
     failed: Callable[[Any, BaseException, str], int],
+    /,
+) -> None: ...
+def set_up_threads(
+    function: FunctionType,
+    originals: tuple[tuple[Any, str, Any, Any], ...],
+    main_thread: type,
+    event: type,
+    condition: type,
+    lock: type,
+    rlock: type,
+    weak_set: type,
     /,
 ) -> None: ...
 def is_plain_child(process: Any, /) -> bool: ...

@@ -1,5 +1,6 @@
 /*
- * What a forked child in C knows of the standard library. Called by: child.c, child_standard.c, child_stdin.c.
+ * What a forked child in C knows of the standard library. Called by: child.c, child_standard.c, child_stdin.c,
+ * child_threads.c.
  */
 #ifndef FMP_PY_CHILD_H
 #define FMP_PY_CHILD_H
@@ -7,38 +8,51 @@
 #include "py/types.h"
 
 /* What is looked up by name, each time anew, as it may have been replaced. */
-#define FMP_CHILD_NAMES(X) \
-    X(_after_fork)         \
-    X(_args)               \
-    X(_bootstrap)          \
-    X(_children)           \
-    X(_clear)              \
-    X(_close_stdin)        \
-    X(_current_process)    \
-    X(_exit_function)      \
-    X(_exiting)            \
-    X(_finalizer_registry) \
-    X(_kwargs)             \
-    X(_logger)             \
-    X(_main_thread)        \
-    X(_native_id)          \
-    X(_ncallbacks)         \
-    X(_parent_process)     \
-    X(_process_counter)    \
-    X(_run_after_forkers)  \
-    X(_run_exitfuncs)      \
-    X(_shutdown)           \
-    X(_shutdown_locks)     \
-    X(_target)             \
-    X(_threading_atexits)  \
-    X(close)               \
-    X(flush)               \
-    X(info)                \
-    X(register)            \
-    X(run)                 \
-    X(stderr)              \
-    X(stdin)               \
-    X(stdout)              \
+#define FMP_CHILD_NAMES(X)  \
+    X(_active)              \
+    X(_active_limbo_lock)   \
+    X(_after_fork)          \
+    X(_args)                \
+    X(_bootstrap)           \
+    X(_children)            \
+    X(_clear)               \
+    X(_close_stdin)         \
+    X(_cond)                \
+    X(_current_process)     \
+    X(_dangling)            \
+    X(_exit_function)       \
+    X(_exiting)             \
+    X(_finalizer_registry)  \
+    X(_is_owned)            \
+    X(_kwargs)              \
+    X(_limbo)               \
+    X(_lock)                \
+    X(_logger)              \
+    X(_main_thread)         \
+    X(_native_id)           \
+    X(_ncallbacks)          \
+    X(_parent_process)      \
+    X(_process_counter)     \
+    X(_run_after_forkers)   \
+    X(_run_exitfuncs)       \
+    X(_shutdown)            \
+    X(_shutdown_locks)      \
+    X(_shutdown_locks_lock) \
+    X(_started)             \
+    X(_target)              \
+    X(_threading_atexits)   \
+    X(_tstate_lock)         \
+    X(_waiters)             \
+    X(close)                \
+    X(data)                 \
+    X(flush)                \
+    X(info)                 \
+    X(locked)               \
+    X(register)             \
+    X(run)                  \
+    X(stderr)               \
+    X(stdin)                \
+    X(stdout)               \
     X(unregister)
 
 #define FMP_CHILD_NAME(name) PyObject *s_##name;
@@ -76,7 +90,13 @@ fmp_child_drop(PyObject *result)
     return result != NULL ? 0 : -1;
 }
 
-/* child_standard.c. Has nothing on a child's way been replaced, and does nobody trace or log? */
+/* child_standard.c. Does only one thread run Python? */
+bool fmp_std_is_only_thread(void);
+/* Does it trace or profile? */
+bool fmp_std_is_traced(void);
+/* Is each of these, tuples as in fmp_std.originals, still there? */
+bool fmp_std_are_original(PyObject *entries);
+/* Has nothing on a child's way been replaced, and does nobody trace or log? */
 bool fmp_std_is_plain(void);
 bool fmp_std_has_logger(void);
 /* Would util._exit_function find nothing to do? And threading._shutdown? */
@@ -92,6 +112,7 @@ int fmp_child_close_stdin(void);
 /* Functions of the module, each with its docstring. */
 #define FMP_CHILD_FUNCTIONS(X) \
     X(set_up_child)            \
+    X(set_up_threads)          \
     X(is_plain_child)          \
     X(keep_stdin)              \
     X(has_stdin)

@@ -1,6 +1,7 @@
 /*
  * The standard library as a forked child finds it: what it has, and whether somebody has replaced a function on the
- * child's way (coverage, gevent), has set up a logger, or traces. Called by: child.c; fastmp/_child.py.
+ * child's way (coverage, gevent), has set up a logger, or traces. Called by: child.c, child_threads.c;
+ * fastmp/_child.py.
  *
  * To look is not to write: each page that a child writes to is copied for it.
  */
@@ -24,19 +25,25 @@ is_original(PyObject *entry)
     return now != NULL && now == PyTuple_GET_ITEM(entry, 2) && (code == Py_None || PyFunction_GET_CODE(now) == code);
 }
 
-static bool
-is_untouched(void)
+bool
+fmp_std_are_original(PyObject *entries)
 {
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(fmp_std.originals); i++) {
-        if (!is_original(PyTuple_GET_ITEM(fmp_std.originals, i))) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(entries); i++) {
+        if (!is_original(PyTuple_GET_ITEM(entries, i))) {
             return false;
         }
     }
-    return !fmp_std_has_logger();
+    return true;
 }
 
 static bool
-is_only_thread(void)
+is_untouched(void)
+{
+    return fmp_std_are_original(fmp_std.originals) && !fmp_std_has_logger();
+}
+
+bool
+fmp_std_is_only_thread(void)
 {
     return PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get())) == NULL;
 }
@@ -52,12 +59,12 @@ bool
 fmp_std_is_shutdown_trivial(void)
 {
     PyObject *locks = FMP_STD(threading, _shutdown_locks); /* before 3.13 */
-    return is_untouched() && is_only_thread() && fmp_std_is_empty(FMP_STD(threading, _threading_atexits)) &&
+    return is_untouched() && fmp_std_is_only_thread() && fmp_std_is_empty(FMP_STD(threading, _threading_atexits)) &&
            (locks == NULL || fmp_std_is_empty(locks));
 }
 
-static bool
-is_traced(void)
+bool
+fmp_std_is_traced(void)
 {
     const PyThreadState *me = PyThreadState_Get();
     return me->c_tracefunc != NULL || me->c_profilefunc != NULL;
@@ -66,7 +73,7 @@ is_traced(void)
 bool
 fmp_std_is_plain(void)
 {
-    return !is_traced() && is_untouched();
+    return !fmp_std_is_traced() && is_untouched();
 }
 
 int

@@ -34,9 +34,26 @@ notice_one(void)
     }
 }
 
+/* The fork that is under way is fmp_runtime_fork's, in this thread. */
+static _Thread_local bool is_own;
+
 /* No identity was left for the child: nothing is held for it. A fork of fastmp's fails then; of another one, which
  * cannot, the child gets an identity, or an error, when it uses a shared object. */
 static bool is_bare;
+
+static void
+look_nowhere(bool is_before)
+{
+    (void)is_before;
+}
+
+static void (*look)(bool is_before) = look_nowhere;
+
+void
+fmp_runtime_look_before_forks(void (*function)(bool is_before))
+{
+    look = function;
+}
 
 /* Before fork: the child becomes a holder of everything that this process holds, so nothing can be freed under it. */
 static void
@@ -44,6 +61,9 @@ before_fork(void)
 {
     if (!fmp_rt.forks_dormant && Py_IsInitialized() && PyGILState_Check()) {
         notice_one(); /* the heap's hints want the GIL */
+    }
+    if (is_own) {
+        look(true);
     }
     pthread_mutex_lock(&fmp_rt.mutex);
     is_bare = false;
@@ -115,24 +135,39 @@ undo_bare(pid_t pid)
     fork_failed();
 }
 
-/* As fmp_runtime_fork, and -EAGAIN, without an exception, if there was no identity for the child. */
+/* os.fork brackets the fork with PyOS_BeforeFork and PyOS_AfterFork_*, audits it, and warns of threads as the user
+ * expects. The pid, 0, or -1 with an exception set. */
 static pid_t
-fork_once(void)
+fork_as_python(void)
 {
-    /* os.fork brackets the fork with PyOS_BeforeFork and PyOS_AfterFork_*, audits it, and warns of threads as the user
-     * expects. */
-    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
-        s->child = 0; /* an audit hook may refuse the fork before our handler runs */
-    }
     PyObject *os = PyImport_ImportModule("os");
+    is_own = true;
     PyObject *result = os != NULL ? PyObject_CallMethod(os, "fork", NULL) : NULL;
+    is_own = false;
     Py_XDECREF(os);
     if (result == NULL) {
-        fork_failed();
         return -1;
     }
     pid_t pid = (pid_t)PyLong_AsLong(result);
     Py_DECREF(result);
+    return pid;
+}
+
+/* As fmp_runtime_fork, and -EAGAIN, without an exception, if there was no identity for the child. */
+static pid_t
+fork_once(void)
+{
+    for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
+        s->child = 0; /* an audit hook may refuse the fork before our handler runs */
+    }
+    pid_t pid = fork_as_python();
+    if (pid != 0) {
+        look(false);
+    }
+    if (pid < 0) {
+        fork_failed();
+        return -1;
+    }
     if (FMP_UNLIKELY(is_bare)) {
         if (pid == 0) {
             _exit(1);
@@ -211,6 +246,7 @@ fmp_runtime_fork_dormant(const struct fmp_dormant *children, int count, pid_t *p
     }
     PyOS_BeforeFork();
     notice_one();
+    look(true);
     fmp_rt.forks_dormant = true;
     int made = 0;
     for (; made < count; made++) {
@@ -234,6 +270,7 @@ fmp_runtime_fork_dormant(const struct fmp_dormant *children, int count, pid_t *p
         write_down(pids[made]);
     }
     fmp_rt.forks_dormant = false;
+    look(false);
     PyOS_AfterFork_Parent();
     return made;
 }
@@ -251,10 +288,12 @@ pid_t
 fmp_runtime_fork_sibling(pid_t *told)
 {
     PyOS_BeforeFork();
+    look(true);
     pid_t pid = fork_sibling(told);
     if (pid == 0) {
         PyOS_AfterFork_Child();
     } else {
+        look(false);
         PyOS_AfterFork_Parent();
     }
     return pid;

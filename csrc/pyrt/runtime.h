@@ -63,6 +63,9 @@ fmp_handle_at(const struct fmp_handle *h)
 /* fork(2) bracketed by PyOS_BeforeFork and PyOS_AfterFork_*. The child's pid, 0 in the child, -1 with an exception set:
  * OSError (EAGAIN) also if no identity is left for it. */
 pid_t fmp_runtime_fork(void);
+/* From now on `look` is called, with true, before each fork of the functions here that is made with the GIL: nothing of
+ * Python runs from there to the child. And with false in the parent when no more children come. */
+void fmp_runtime_look_before_forks(void (*look)(bool is_before));
 /* The same, but the new process is a child of this one's parent, and not audited: sys_fork_sibling says where. The pid,
  * 0, or -errno. */
 pid_t fmp_runtime_fork_sibling(pid_t *told);

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from fastmp import _child
+
 # What each case prints is one line of its own, of the child and of its parent, in any order; it is compared with what
 # the standard library's process prints.
 CASES = '''
@@ -64,6 +66,28 @@ def unregisters():
 
 def leaves_thread():
     threading.Thread(target=lambda: (threading.main_thread().join(), tell("thread"))).start()
+
+def threads_are_new():
+    main = threading.main_thread()
+    tell(main is threading.current_thread(), threading._active == {threading.get_ident(): main})
+    tell(threading._limbo, len(getattr(threading, "_shutdown_locks", ())), main._started._cond._lock.locked())
+    tell(main.ident == threading.get_ident(), main.is_alive(), " locked" in repr(vars(main).get("_tstate_lock")))
+    tell(threading._active_limbo_lock._is_owned())
+    thread = threading.Thread(target=tell, args=("a thread",))
+    thread.start()
+    thread.join()
+    tell(threading.enumerate() == [main])
+
+def holding(lock):
+    with lock:
+        run(threads_are_new)
+
+def with_ended_thread():
+    thread = threading.Thread(target=threads_are_new)
+    run(threads_are_new)
+    thread.start()
+    thread.join()
+    run(threads_are_new)
 
 def leaves_daemon():
     threading.Thread(target=threading.Event().wait, daemon=True).start()
@@ -171,6 +195,11 @@ cases = {
     "no streams": lambda: run(no_streams),
     "registered": registered,
     "with thread": with_thread,
+    "threads": lambda: run(threads_are_new),
+    "ended thread": with_ended_thread,
+    "started": lambda: holding(threading.main_thread()._started._cond),
+    "limbo": lambda: holding(threading._active_limbo_lock),
+    "shutdown locks": lambda: holding(getattr(threading, "_shutdown_locks_lock", None) or threading.Lock()),
     "_bootstrap": lambda: replaced(process.BaseProcess, "_bootstrap"),
     "run": lambda: replaced(process.BaseProcess, "run"),
     "_exit": lambda: replaced(os, "_exit"),
@@ -236,6 +265,31 @@ def test_no_python_of_the_standard_library_is_below_the_target_of_a_child(both):
     (standard, _, _), (ours, _, _) = both
     assert ("True",) in standard["stack"]
     assert ("False",) in ours["stack"]
+
+
+def test_what_threading_does_in_a_child_is_known_of_this_python():
+    """C stands for that code: of other code the digest is to be added, once it has been read."""
+    assert _child._digest(_child._threads) in _child.KNOWN_THREADS
+
+
+def test_a_child_runs_no_python_of_threading():
+    script = """
+import sys, threading, fastmp
+def tell_lock():
+    print(id(threading._active_limbo_lock))
+def run():
+    child = fastmp.get_context("fork").Process(target=tell_lock)
+    child.start()
+    child.join()
+tell_lock()
+run()
+sys.setprofile(lambda *_: None)
+run()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    first, plain, profiled = done.stdout.split()
+    assert plain == first
+    assert profiled != first, "a profiler saw no call"
 
 
 REPLACED_BEFORE = '''
