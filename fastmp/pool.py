@@ -474,9 +474,9 @@ class Pool(Upkeep):
             self._crew.pump(0.1)
         with self._lock:
             self._state = TERMINATE
+            send_exits(self._crew, len(self._places))  # first: the template's end may take this process's place
             if self._template is not None:
                 self._template.end()
-            send_exits(self._crew, len(self._places))
         self._crew.poke()
 
 
