@@ -136,6 +136,24 @@ def _original(owner: Any, name: str) -> tuple[Any, str, Any, Any]:
     return owner, name, found, getattr(found, "__code__", None)
 
 
+def _digest(entries: tuple[tuple[Any, str, Any, Any], ...]) -> int:
+    """Return a number that tells this code from other code."""
+    codes = [entry[3] for entry in entries]
+    text = repr([code and (code.co_code, code.co_names, code.co_varnames, code.co_consts) for code in codes])
+    return int.from_bytes(text.encode(), "big") % (2**61 - 1)
+
+
+#: The digests of random.Random.seed in 3.11, 3.12 and 3.13: C stands for this code only (csrc/py/child_random.c).
+KNOWN_SEEDS = (1205550116520715019, 213182940508253936, 879763757698445970)
+
+
+def _meet_random(module: Any) -> None:
+    """Let C do what this module does in a child."""
+    seed = (_original(module.Random, "seed"),)
+    if _digest(seed) in KNOWN_SEEDS:
+        _core.set_up_random(module.Random, seed, module.Random.__base__.seed)
+
+
 _run = _own(process.BaseProcess, "run")
 
 
@@ -172,16 +190,9 @@ _core.set_up_child(
     process.BaseProcess._bootstrap,
     _run,
     (Process._after_fork, ForkProcess._after_fork),
+    _meet_random,
     _failed,
 )
-
-
-def _digest(entries: tuple[tuple[Any, str, Any, Any], ...]) -> int:
-    """Return a number that tells this code from other code."""
-    codes = [entry[3] for entry in entries]
-    text = repr([code and (code.co_code, code.co_names, code.co_varnames, code.co_consts) for code in codes])
-    return int.from_bytes(text.encode(), "big") % (2**61 - 1)
-
 
 #: What threading runs in a child.
 _threads = tuple(

@@ -241,6 +241,7 @@ static PyMethodDef child_functions[] = {
     {"has_stdin", fmp_child_has_stdin, METH_NOARGS, fmp_child_has_stdin_doc},
     {"set_up_child", fmp_child_set_up_child, METH_VARARGS, fmp_child_set_up_child_doc},
     {"set_up_threads", fmp_child_set_up_threads, METH_VARARGS, fmp_child_set_up_threads_doc},
+    {"set_up_random", fmp_child_set_up_random, METH_VARARGS, fmp_child_set_up_random_doc},
     {"is_plain_child", fmp_child_is_plain_child, METH_O, fmp_child_is_plain_child_doc},
     {"run_child", child_run, METH_VARARGS, run_child_doc},
     {NULL, NULL, 0, NULL},

@@ -46,8 +46,11 @@
     X(close)                \
     X(data)                 \
     X(flush)                \
+    X(gauss_next)           \
     X(info)                 \
+    X(modules)              \
     X(locked)               \
+    X(random)               \
     X(register)             \
     X(run)                  \
     X(stderr)               \
@@ -71,6 +74,7 @@ extern struct fmp_std {
     PyObject *originals;                  /* tuples: who has it (a module or a class), its name, it, its code or None */
     PyObject *bootstrap, *run, *run_code; /* BaseProcess's; `run` is None if it had been replaced before */
     PyObject *after_forks; /* a tuple of the methods that do what forget_parents does, and set the start method */
+    PyObject *meet_random; /* called with the module */
     PyObject *failed;      /* called with the process, an exception, and where it was raised */
 } fmp_std;
 /* What a module has under a name: a borrowed reference, or NULL. */
@@ -109,10 +113,27 @@ int fmp_std_call(PyObject *module_dict, PyObject *name);
  * does. 0, or -1 with an exception set. */
 int fmp_child_close_stdin(void);
 
+/* child_random.c. Once `random` is imported: asks fmp_std.meet_random about it. 0, or -1 with an exception set. */
+int fmp_child_meet_random(void);
+
+/* From now on a call of the Python function is a call of `call`, which does what the function would. What it was. */
+FMP_INLINE vectorcallfunc
+fmp_child_set_vectorcall(PyObject *function, vectorcallfunc call)
+{
+    vectorcallfunc was = ((PyFunctionObject *)function)->vectorcall;
+#if PY_VERSION_HEX >= 0x030C0000
+    PyFunction_SetVectorcall((PyFunctionObject *)function, call);
+#else
+    ((PyFunctionObject *)function)->vectorcall = call;
+#endif
+    return was;
+}
+
 /* Functions of the module, each with its docstring. */
 #define FMP_CHILD_FUNCTIONS(X) \
     X(set_up_child)            \
     X(set_up_threads)          \
+    X(set_up_random)           \
     X(is_plain_child)          \
     X(keep_stdin)              \
     X(has_stdin)

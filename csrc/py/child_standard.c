@@ -136,6 +136,9 @@ fmp_child_is_plain_child(PyObject *Py_UNUSED(module), PyObject *process)
     bool is = fmp_std_is_plain() && has_method(process, FMP_NAME(_bootstrap), fmp_std.bootstrap) &&
               has_known_after_fork(process);
     PyErr_Clear();
+    if (is && fmp_child_meet_random() < 0) {
+        return NULL;
+    }
     if (is) {
         look_up_all(process);
     }
@@ -156,10 +159,10 @@ intern_names(void)
 
 const char fmp_child_set_up_child_doc[] =
     "set_up_child(process, util, threading, sys, atexit, after_forkers, originals, bootstrap, run, after_forks,\n"
-    "             failed)\n--\n\n"
+    "             meet_random, failed)\n--\n\n"
     "What run_child works with: modules, the registry of after-forkers, what must not have been replaced as\n"
     "(owner, name, object, its code or None), methods of BaseProcess, methods that stand for its _after_fork,\n"
-    "and who handles exceptions.";
+    "who is told of the module `random`, and who handles exceptions.";
 PyObject *
 fmp_child_set_up_child(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -168,10 +171,10 @@ fmp_child_set_up_child(PyObject *Py_UNUSED(module), PyObject *args)
         return PyErr_Occurred() != NULL ? NULL : Py_NewRef(Py_None);
     }
     if (fmp_py_lookup(&fmp_std.count, "itertools", "count") == NULL || (fmp_std.one = PyLong_FromLong(1)) == NULL ||
-        !PyArg_ParseTuple(args, "O!O!O!O!OO!O!OOO!O", &PyModule_Type, &process, &PyModule_Type, &util, &PyModule_Type,
+        !PyArg_ParseTuple(args, "O!O!O!O!OO!O!OOO!OO", &PyModule_Type, &process, &PyModule_Type, &util, &PyModule_Type,
                           &threading, &PyModule_Type, &sys, &fmp_std.atexit, &PyDict_Type, &fmp_std.after_forkers,
                           &PyTuple_Type, &fmp_std.originals, &fmp_std.bootstrap, &fmp_std.run, &PyTuple_Type,
-                          &fmp_std.after_forks, &fmp_std.failed)) {
+                          &fmp_std.after_forks, &fmp_std.meet_random, &fmp_std.failed)) {
         return NULL;
     }
     Py_INCREF(args); /* and so all that is in it */

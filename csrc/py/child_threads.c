@@ -147,16 +147,6 @@ after_fork(PyObject *function, PyObject *const *args, size_t nargs, PyObject *na
     Py_RETURN_NONE;
 }
 
-static void
-set_vectorcall(PyObject *function, vectorcallfunc call)
-{
-#if PY_VERSION_HEX >= 0x030C0000
-    PyFunction_SetVectorcall((PyFunctionObject *)function, call);
-#else
-    ((PyFunctionObject *)function)->vectorcall = call;
-#endif
-}
-
 const char fmp_child_set_up_threads_doc[] =
     "set_up_threads(function, originals, main_thread, event, condition, lock, rlock, weak_set)\n--\n\n"
     "threading._after_fork, what must not have been replaced, as for set_up_child, and types.";
@@ -175,8 +165,7 @@ fmp_child_set_up_threads(PyObject *Py_UNUSED(module), PyObject *args)
     }
     Py_INCREF(args); /* and so all that is in it */
     threads.function = function;
-    threads.python = ((PyFunctionObject *)function)->vectorcall;
-    set_vectorcall(function, after_fork);
+    threads.python = fmp_child_set_vectorcall(function, after_fork);
     fmp_runtime_look_before_forks(look);
     Py_RETURN_NONE;
 }

@@ -1,6 +1,7 @@
 """A forked child's way from the fork to its end: as the standard library's, though most of it runs in C."""
 
 import ast
+import random
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from fastmp import _child
 # What each case prints is one line of its own, of the child and of its parent, in any order; it is compared with what
 # the standard library's process prints.
 CASES = '''
-import atexit, builtins, importlib, logging, os, signal, sys, threading
+import atexit, builtins, importlib, logging, os, random, signal, sys, threading
 mp = importlib.import_module(sys.argv[1])
 from multiprocessing import process, util
 out = os.dup(1)
@@ -88,6 +89,21 @@ def with_ended_thread():
     thread.start()
     thread.join()
     run(threads_are_new)
+
+def random_is_seeded():
+    tell(random.getstate() != drawn, random.getstate()[2], random.Random(3).random(), random._inst.gauss_next)
+
+def draws():
+    global drawn
+    random.gauss(0, 1)
+    drawn = random.getstate()
+    run(random_is_seeded)
+    tell(random.getstate() == drawn)
+
+def seeds_by_default():
+    random.Random.seed.__defaults__ = (3, 2)
+    run(lambda: tell(random.random()))
+    random.Random.seed.__defaults__ = (None, 2)
 
 def leaves_daemon():
     threading.Thread(target=threading.Event().wait, daemon=True).start()
@@ -196,6 +212,8 @@ cases = {
     "registered": registered,
     "with thread": with_thread,
     "threads": lambda: run(threads_are_new),
+    "random": draws,
+    "defaults": seeds_by_default,
     "ended thread": with_ended_thread,
     "started": lambda: holding(threading.main_thread()._started._cond),
     "limbo": lambda: holding(threading._active_limbo_lock),
@@ -267,9 +285,10 @@ def test_no_python_of_the_standard_library_is_below_the_target_of_a_child(both):
     assert ("False",) in ours["stack"]
 
 
-def test_what_threading_does_in_a_child_is_known_of_this_python():
+def test_what_modules_do_in_a_child_is_known_of_this_python():
     """C stands for that code: of other code the digest is to be added, once it has been read."""
     assert _child._digest(_child._threads) in _child.KNOWN_THREADS
+    assert _child._digest((_child._original(random.Random, "seed"),)) in _child.KNOWN_SEEDS
 
 
 def test_a_child_runs_no_python_of_threading():
