@@ -1,5 +1,6 @@
 /* Receiving from a pipe: pop; or spin, hush the bell, sleep on the descriptor; see pipe.h. */
 #include "conn/pipe_internal.h"
+#include "ring/pace.h"
 #include "pyrt/wait.h"
 #include "sys/clock.h"
 #include "sys/io.h"
@@ -138,6 +139,9 @@ fmp_pipe_recv(struct fmp_pipe_end *end, struct fmp_message *m)
         if (rc != -EAGAIN) {
             fmp_py_raise(rc, "a damaged message was dropped");
             return FMP_PY_ERROR;
+        }
+        if (fmp_ring_let_fill(fmp_pipe_ring(end->in))) {
+            continue;
         }
         rc = fmp_pipe_poll(end, FMP_NEVER);
         if (rc != FMP_PY_READY) {

@@ -1,6 +1,7 @@
 /* Sending on a pipe: is anybody there, is there room, push, ring; see pipe.h. */
 #include "conn/lead.h"
 #include "conn/pipe_internal.h"
+#include "ring/pace.h"
 #include "pyrt/wait.h"
 #include "sys/clock.h"
 #include "sys/io.h"
@@ -184,6 +185,9 @@ send_outgoing(struct fmp_pipe_end *end, const struct outgoing *o)
         if (FMP_LIKELY(rc == 0)) {
             rc = ring_bell(end);
             return FMP_LIKELY(o->bytes <= FMP_PIPE_BYTES) || rc != FMP_PY_READY ? rc : await_taken(end);
+        }
+        if (rc == -EAGAIN && fmp_ring_let_drain(fmp_pipe_ring(end->out))) {
+            continue;
         }
         if (rc != -EAGAIN || await_room(end, o->bytes) < 0) {
             return FMP_PY_ERROR;

@@ -3,6 +3,7 @@
  */
 #include "py/args.h"
 #include "py/queue.h"
+#include "ring/pace.h"
 #include "sys/clock.h"
 
 PyObject *
@@ -17,6 +18,9 @@ fmp_queue_get_by(struct fmp_queue *q, uint64_t deadline_ns)
         }
         if (rc != -EAGAIN) {
             return fmp_py_raise(rc, "a damaged message was dropped");
+        }
+        if (deadline_ns != 0 && fmp_ring_let_fill(fmp_queue_ring(q))) {
+            continue;
         }
         /* What was put before is there, even if an earlier record is still being written, or its writer has died: but
          * another consumer may come to know that first, and then the queue is empty. */

@@ -7,6 +7,7 @@
 #include "conn/lead.h"
 #include "py/args.h"
 #include "py/queue.h"
+#include "ring/pace.h"
 #include "sys/clock.h"
 #include "wire/encode.h"
 
@@ -30,6 +31,9 @@ send_by(struct fmp_queue *q, struct fmp_wire_writer *w, uint64_t deadline_ns)
         int rc = fmp_message_send(&q->channel, FMP_MESSAGE_OBJECT, NULL, w);
         if (rc != -EAGAIN) {
             return rc == 0 ? FMP_PY_READY : FMP_PY_ERROR;
+        }
+        if (deadline_ns != 0 && fmp_ring_let_drain(fmp_queue_ring(q))) {
+            continue;
         }
         bool counted_full = fmp_ring_count(fmp_queue_ring(q)) >= fmp_queue_ring(q)->limit;
         /* Not full but held up by a consumer that empties its cell, or died doing so: that is no reason to say Full.
@@ -85,6 +89,9 @@ send_unbounded(struct fmp_queue *q, struct fmp_wire_writer *w)
         int rc = fmp_message_send(&q->channel, FMP_MESSAGE_OBJECT, NULL, w);
         if (rc != -EAGAIN) {
             return rc;
+        }
+        if (fmp_ring_let_drain(fmp_queue_ring(q))) {
+            continue;
         }
         head = fmp_load_relaxed(&fmp_queue_ring(q)->shm->head); /* relaxed: a sign of life, no more */
         if (head == seen) {

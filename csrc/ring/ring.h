@@ -56,6 +56,12 @@ struct fmp_ring_shm {
     FMP_ALIGNED struct fmp_cell_shm cells[];
 };
 
+/* What a side knows of its own speed; pace.h. */
+struct fmp_pace {
+    uint64_t caught_up_at; /* head, when the ring was last found empty */
+    uint64_t moment_ns;    /* the last moment waited; 0: in no stream */
+};
+
 /* A process's handle. `capacity` and `limit` are copies: what another process may have overwritten is not believed
  * twice. */
 struct fmp_ring {
@@ -64,6 +70,7 @@ struct fmp_ring {
     uint64_t capacity;
     uint64_t limit;
     unsigned log2_capacity;
+    struct fmp_pace pop_pace;
     uint64_t head_seen; /* the last value of head that a push has looked at: it only grows */
     /* A dead owner's record is shown to this function before its cell is emptied (heap blocks, the task of a killed
      * worker). May be NULL. */
