@@ -53,10 +53,8 @@ class Popen(_standard.Popen):
         parent_sentinel = _core.pidfd_open(self._parent)
         try:
             plain = _child.plain_child(process_obj, parent_sentinel)
-            self.pid = _core.fork()
+            self.pid = _core.fork_child(plain)
             if self.pid == 0:
-                if plain is not None:
-                    _core.run_child(*plain)
                 _run_child(process_obj, parent_sentinel)
         finally:
             os.close(parent_sentinel)

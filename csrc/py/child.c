@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "py/child.h"
+#include "pyrt/runtime.h"
 #include "pyrt/wait.h"
 
 /* From 3.13 on a child runs the exit functions that it has registered itself; multiprocessing's is one of them. */
@@ -38,15 +39,58 @@ set_native_id(void)
     return rc;
 }
 
+/* What the next child takes, and what it finds in these places and keeps: to make and to free objects is to write. */
+static struct {
+    PyObject *counter;
+    PyObject *old_counter, *old_process, *old_id;
+} ready;
+
+static void
+keep(PyObject **kept, PyObject *object)
+{
+    if (*kept != object) {
+        Py_XSETREF(*kept, Py_XNewRef(object));
+    }
+}
+
+static void
+make_ready(void)
+{
+    if (ready.counter == NULL) {
+        ready.counter = PyObject_CallOneArg(fmp_std.count, fmp_std.one);
+    }
+    keep(&ready.old_counter, FMP_STD(process, _process_counter));
+    keep(&ready.old_process, FMP_STD(process, _current_process));
+    PyObject *id = PyObject_GetAttr(FMP_STD(threading, _main_thread), FMP_NAME(_native_id));
+    keep(&ready.old_id, id);
+    Py_XDECREF(id);
+}
+
+static int
+set_counter(void)
+{
+    PyObject *counter = ready.counter;
+    ready.counter = NULL;
+    return set_new(fmp_std.process, FMP_NAME(_process_counter),
+                   counter != NULL ? counter : PyObject_CallOneArg(fmp_std.count, fmp_std.one));
+}
+
+static int
+forget_children(void)
+{
+    PyObject *children = FMP_STD(process, _children);
+    return children != NULL && PySet_CheckExact(children) && PySet_GET_SIZE(children) == 0
+               ? 0
+               : set_new(fmp_std.process, FMP_NAME(_children), PySet_New(NULL));
+}
+
 static int
 become(PyObject *process, PyObject *parent)
 {
-    Py_XINCREF(FMP_STD(process, _current_process)); /* what was there is kept: to free it is to write */
-    bool ok =
-        set_new(fmp_std.process, FMP_NAME(_process_counter), PyObject_CallOneArg(fmp_std.count, fmp_std.one)) == 0 &&
-        set_new(fmp_std.process, FMP_NAME(_children), PySet_New(NULL)) == 0 && fmp_child_close_stdin() == 0 &&
-        PyDict_SetItem(fmp_std.process, FMP_NAME(_current_process), process) == 0 &&
-        PyDict_SetItem(fmp_std.process, FMP_NAME(_parent_process), parent) == 0 && set_native_id() == 0;
+    keep(&ready.old_process, FMP_STD(process, _current_process));
+    bool ok = set_counter() == 0 && forget_children() == 0 && fmp_child_close_stdin() == 0 &&
+              PyDict_SetItem(fmp_std.process, FMP_NAME(_current_process), process) == 0 &&
+              PyDict_SetItem(fmp_std.process, FMP_NAME(_parent_process), parent) == 0 && set_native_id() == 0;
     return ok ? 0 : -1;
 }
 
@@ -218,6 +262,54 @@ live_and_end(PyObject *process, PyObject *parent, PyObject *set_method)
 
 /* ---- the functions ---- */
 
+/* This thread forks a child that is to be run by run_child. */
+static _Thread_local bool is_led;
+
+/* Between the fork and Python's own, which may do anything. */
+static void
+look(bool is_before)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (is_before) {
+        fmp_child_look_at_threads();
+        if (is_led) {
+            make_ready();
+            fmp_child_lend_stdin();
+        }
+    } else {
+        fmp_child_forget_threads();
+        if (is_led) {
+            fmp_child_take_stdin_back();
+        }
+    }
+    PyErr_Restore(type, value, traceback); /* instead of what the look has met */
+}
+
+PyDoc_STRVAR(
+    fork_child_doc,
+    "fork_child(plain)\n--\n\n"
+    "Like fork(). If `plain` is a tuple, of the arguments of run_child, the child does not come back from it.");
+
+static PyObject *
+child_fork(PyObject *Py_UNUSED(module), PyObject *plain)
+{
+    PyObject *process = NULL, *parent = NULL, *set_method = NULL;
+    if (plain != Py_None && !PyArg_ParseTuple(plain, "OOO", &process, &parent, &set_method)) {
+        return NULL;
+    }
+    is_led = process != NULL;
+    pid_t pid = fmp_runtime_fork();
+    is_led = false;
+    if (pid == 0 && process != NULL) {
+        if (fmp_std_is_plain()) {
+            live_and_end(process, parent, set_method);
+        }
+        fmp_child_take_stdin_back();
+    }
+    return pid < 0 ? NULL : PyLong_FromPid(pid);
+}
+
 PyDoc_STRVAR(run_child_doc,
              "run_child(process, parent, set_method)\n--\n\n"
              "In a child: becomes the process, whose parent is the given object, runs it and ends. `set_method` is\n"
@@ -243,6 +335,7 @@ static PyMethodDef child_functions[] = {
     {"set_up_threads", fmp_child_set_up_threads, METH_VARARGS, fmp_child_set_up_threads_doc},
     {"set_up_random", fmp_child_set_up_random, METH_VARARGS, fmp_child_set_up_random_doc},
     {"is_plain_child", fmp_child_is_plain_child, METH_O, fmp_child_is_plain_child_doc},
+    {"fork_child", child_fork, METH_O, fork_child_doc},
     {"run_child", child_run, METH_VARARGS, run_child_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -250,5 +343,6 @@ static PyMethodDef child_functions[] = {
 int
 fmp_py_register_child(PyObject *module)
 {
+    fmp_runtime_look_before_forks(look);
     return PyModule_AddFunctions(module, child_functions);
 }

@@ -43,6 +43,7 @@
     X(_threading_atexits)   \
     X(_tstate_lock)         \
     X(_waiters)             \
+    X(buffer)               \
     X(close)                \
     X(data)                 \
     X(flush)                \
@@ -112,6 +113,13 @@ int fmp_std_call(PyObject *module_dict, PyObject *name);
 /* child_stdin.c. util._close_stdin, but the new stream was made before the fork: that is the dearest thing that a child
  * does. 0, or -1 with an exception set. */
 int fmp_child_close_stdin(void);
+/* Before the fork of such a child, and after it in the parent. */
+void fmp_child_lend_stdin(void);
+void fmp_child_take_stdin_back(void);
+
+/* child_threads.c. Before each fork of fastmp's, and after it in the parent. An exception may be set. */
+void fmp_child_look_at_threads(void);
+void fmp_child_forget_threads(void);
 
 /* child_random.c. Once `random` is imported: asks fmp_std.meet_random about it. 0, or -1 with an exception set. */
 int fmp_child_meet_random(void);

@@ -1,25 +1,113 @@
 /*
- * A forked child's sys.stdin, made before the fork on no file; it gets its descriptor in the child. Called by: child.c;
- * fastmp/_child.py.
+ * A forked child's sys.stdin, made before the fork: a stream on no file, which gets a descriptor of /dev/null then, or
+ * in the child. Called by: child.c; fastmp/_child.py.
  */
 #include <fcntl.h>
+#include <unistd.h>
 
 #include "py/child.h"
 
-/* A text stream on no file, and the raw file under it: a forked child's sys.stdin to be. */
+/* A text stream, the raw file under it, and the descriptor that it was last opened on: a forked child's sys.stdin to
+ * be. The descriptor is open only while it is lent to a child. */
 static struct {
     PyObject *stream, *file;
-} spare;
+    int fd;
+    bool is_lent;
+} spare = {.fd = -1};
+
+/* sys.stdin as it was before the fork, and what is to be closed of it. */
+static struct {
+    PyObject *stream, *under;
+} old;
 
 /* open(fd, closefd=False) for the file under the spare stream. */
 static int
 open_again(int fd)
 {
-    PyObject *args = fd >= 0 ? Py_BuildValue("(is)", fd, "r") : NULL;
+    PyObject *args = Py_BuildValue("(is)", fd, "r");
     PyObject *options = args != NULL ? Py_BuildValue("{sO}", "closefd", Py_False) : NULL;
     int rc = options != NULL ? Py_TYPE(spare.file)->tp_init(spare.file, args, options) : -1;
     Py_XDECREF(args);
     Py_XDECREF(options);
+    spare.fd = rc == 0 ? fd : -1;
+    return rc;
+}
+
+/* Opens /dev/null for the spare stream. 0, also if that cannot be, or -1 with an exception set. */
+static int
+lend(void)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return 0;
+    }
+    int rc = fd == spare.fd ? 0 : open_again(fd);
+    spare.is_lent = rc == 0;
+    if (!spare.is_lent) {
+        close(fd);
+    }
+    return rc;
+}
+
+/* Has the object no method of this name but its type's, which is C's? */
+static bool
+has_plain_method(PyObject *object, PyObject *name)
+{
+    PyObject *method = PyObject_GetAttr(object, name);
+    bool is = method != NULL && PyCFunction_Check(method) && PyCFunction_GET_SELF(method) == object;
+    Py_XDECREF(method);
+    return is;
+}
+
+/* To close a text stream for reading, of Python's own types, is to close the buffer under it: it has nothing to flush.
+ * A new reference; the stream itself for any other. */
+static PyObject *
+find_under(PyObject *stream)
+{
+    static PyObject *text, *reader; /* types */
+    if (fmp_py_lookup(&text, "_io", "TextIOWrapper") == NULL ||
+        fmp_py_lookup(&reader, "_io", "BufferedReader") == NULL || (PyObject *)Py_TYPE(stream) != text ||
+        !has_plain_method(stream, FMP_NAME(close)) || !has_plain_method(stream, FMP_NAME(flush))) {
+        return Py_NewRef(stream);
+    }
+    PyObject *buffer = PyObject_GetAttr(stream, FMP_NAME(buffer));
+    if (buffer != NULL && (PyObject *)Py_TYPE(buffer) == reader) {
+        return buffer;
+    }
+    Py_XDECREF(buffer);
+    return Py_NewRef(stream);
+}
+
+void
+fmp_child_lend_stdin(void)
+{
+    old.stream = FMP_STD(sys, stdin);
+    if (spare.stream != NULL && old.stream != NULL && old.stream != Py_None) {
+        old.under = find_under(old.stream);
+        (void)lend();
+        PyErr_Clear(); /* it will be met again in the child */
+    }
+}
+
+void
+fmp_child_take_stdin_back(void)
+{
+    if (spare.is_lent) {
+        close(spare.fd);
+        spare.is_lent = false;
+    }
+    Py_CLEAR(old.under);
+}
+
+static int
+close_old(PyObject *stream)
+{
+    PyObject *under = stream == old.stream && old.under != NULL ? old.under : stream;
+    int rc = fmp_child_drop(PyObject_CallMethodNoArgs(under, FMP_NAME(close)));
+    if (rc < 0 && (PyErr_ExceptionMatches(PyExc_OSError) || PyErr_ExceptionMatches(PyExc_ValueError))) {
+        PyErr_Clear();
+        rc = 0;
+    }
     return rc;
 }
 
@@ -33,17 +121,16 @@ fmp_child_close_stdin(void)
     if (stdin_now == Py_None) {
         return 0;
     }
-    int rc = fmp_child_drop(PyObject_CallMethodNoArgs(stdin_now, FMP_NAME(close)));
-    if (rc < 0 && (PyErr_ExceptionMatches(PyExc_OSError) || PyErr_ExceptionMatches(PyExc_ValueError))) {
-        PyErr_Clear();
-        rc = 0;
+    if (close_old(stdin_now) < 0 || (!spare.is_lent && lend() < 0)) {
+        return -1;
     }
-    int fd = rc == 0 ? open("/dev/null", O_RDONLY | O_CLOEXEC) : -1;
-    if (fd < 0) {
-        return rc; /* then it stays closed, as in util._close_stdin */
+    if (!spare.is_lent) {
+        return 0; /* then it stays closed, as in util._close_stdin */
     }
-    rc = open_again(fd) == 0 ? PyDict_SetItem(fmp_std.sys, FMP_NAME(stdin), spare.stream) : -1;
+    int rc = PyDict_SetItem(fmp_std.sys, FMP_NAME(stdin), spare.stream);
     spare.stream = NULL; /* its reference is kept */
+    spare.fd = -1;
+    spare.is_lent = false;
     return rc;
 }
 

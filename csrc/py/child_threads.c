@@ -90,8 +90,9 @@ is_only_dangling(PyObject *dangling, PyObject *thread)
     PyObject *references = data != NULL && PyAnySet_Check(data) ? PyObject_GetIter(data) : NULL;
     bool is = references != NULL;
     for (PyObject *one; is && (one = PyIter_Next(references)) != NULL; Py_DECREF(one)) {
-        PyObject *object = PyWeakref_Check(one) ? PyWeakref_GET_OBJECT(one) : NULL;
+        PyObject *object = PyWeakref_Check(one) ? PyObject_CallNoArgs(one) : NULL;
         is = object == thread || object == Py_None;
+        Py_XDECREF(object);
     }
     Py_XDECREF(references);
     Py_XDECREF(data);
@@ -120,15 +121,17 @@ has_nothing_to_do(void)
            are_module_locks_free();
 }
 
-/* Before each fork of fastmp's, and after it in the parent. */
-static void
-look(bool is_before)
+void
+fmp_child_look_at_threads(void)
 {
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    threads.is_idle = is_before && has_nothing_to_do();
+    threads.is_idle = threads.function != NULL && has_nothing_to_do();
     threads.parents = fmp_fork_generation;
-    PyErr_Restore(type, value, traceback); /* instead of what the look has met */
+}
+
+void
+fmp_child_forget_threads(void)
+{
+    threads.is_idle = false;
 }
 
 /* threading._after_fork. */
@@ -166,6 +169,5 @@ fmp_child_set_up_threads(PyObject *Py_UNUSED(module), PyObject *args)
     Py_INCREF(args); /* and so all that is in it */
     threads.function = function;
     threads.python = fmp_child_set_vectorcall(function, after_fork);
-    fmp_runtime_look_before_forks(look);
     Py_RETURN_NONE;
 }

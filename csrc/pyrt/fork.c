@@ -79,6 +79,9 @@ static void
 after_fork_in_parent(void)
 {
     pthread_mutex_unlock(&fmp_rt.mutex);
+    if (is_own) {
+        look(false);
+    }
 }
 
 static void
@@ -135,21 +138,60 @@ undo_bare(pid_t pid)
     fork_failed();
 }
 
-/* os.fork brackets the fork with PyOS_BeforeFork and PyOS_AfterFork_*, audits it, and warns of threads as the user
- * expects. The pid, 0, or -1 with an exception set. */
+/* os.fork as it is now, which may be another library's (gevent); `pythons` is as it was made. Both are borrowed; NULL
+ * with an exception set. */
+static PyObject *
+find_fork(PyObject **pythons)
+{
+    static PyObject *os, *name, *original; /* kept for ever */
+    if (original == NULL) {
+        PyObject *posix = PyImport_ImportModule("posix");
+        os = PyImport_ImportModule("os");
+        name = PyUnicode_InternFromString("fork");
+        original = posix != NULL && os != NULL && name != NULL ? PyObject_GetAttr(posix, name) : NULL;
+        Py_XDECREF(posix);
+    }
+    *pythons = original;
+    PyObject *fork = original != NULL ? PyDict_GetItemWithError(PyModule_GetDict(os), name) : NULL;
+    if (fork == NULL && !PyErr_Occurred()) {
+        PyErr_SetString(PyExc_AttributeError, "module 'os' has no attribute 'fork'");
+    }
+    return fork;
+}
+
+/* All that Python's os.fork does before 3.12, when it began to warn of threads. */
 static pid_t
 fork_as_python(void)
 {
-    PyObject *os = PyImport_ImportModule("os");
-    is_own = true;
-    PyObject *result = os != NULL ? PyObject_CallMethod(os, "fork", NULL) : NULL;
-    is_own = false;
-    Py_XDECREF(os);
-    if (result == NULL) {
+    if (PySys_Audit("os.fork", NULL) < 0) {
         return -1;
     }
-    pid_t pid = (pid_t)PyLong_AsLong(result);
-    Py_DECREF(result);
+    PyOS_BeforeFork();
+    pid_t pid = fork();
+    int error = errno;
+    if (pid == 0) {
+        PyOS_AfterFork_Child();
+        return 0;
+    }
+    PyOS_AfterFork_Parent();
+    if (pid < 0) {
+        errno = error;
+        PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return pid;
+}
+
+/* os.fork, bracketed, audited and warned of as the user expects. The pid, 0, or -1 with an exception set. */
+static pid_t
+call_fork(void)
+{
+    PyObject *pythons, *now = find_fork(&pythons);
+    if (now == pythons && PY_VERSION_HEX < 0x030C0000 && PyInterpreterState_Get() == PyInterpreterState_Main()) {
+        return now != NULL ? fork_as_python() : -1;
+    }
+    PyObject *result = now != NULL ? PyObject_CallNoArgs(now) : NULL;
+    pid_t pid = result != NULL ? (pid_t)PyLong_AsLong(result) : -1;
+    Py_XDECREF(result);
     return pid;
 }
 
@@ -160,10 +202,9 @@ fork_once(void)
     for (struct fmp_space *s = fmp_spaces; s != NULL; s = s->next) {
         s->child = 0; /* an audit hook may refuse the fork before our handler runs */
     }
-    pid_t pid = fork_as_python();
-    if (pid != 0) {
-        look(false);
-    }
+    is_own = true;
+    pid_t pid = call_fork();
+    is_own = false;
     if (pid < 0) {
         fork_failed();
         return -1;

@@ -64,7 +64,7 @@ fmp_handle_at(const struct fmp_handle *h)
  * OSError (EAGAIN) also if no identity is left for it. */
 pid_t fmp_runtime_fork(void);
 /* From now on `look` is called, with true, before each fork of the functions here that is made with the GIL: nothing of
- * Python runs from there to the child. And with false in the parent when no more children come. */
+ * Python runs from there to the child. And with false in the parent, before anything of Python runs there. */
 void fmp_runtime_look_before_forks(void (*look)(bool is_before));
 /* The same, but the new process is a child of this one's parent, and not audited: sys_fork_sibling says where. The pid,
  * 0, or -errno. */

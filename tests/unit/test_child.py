@@ -57,6 +57,23 @@ def input_is_empty():
     tell(os.fstat(sys.stdin.fileno()).st_rdev == os.stat(os.devnull).st_rdev, sys.stdin.encoding, sys.stdin.name > 0)
     tell(sys.__stdin__.closed, type(sys.stdin))
 
+def input_is_plain():
+    """Its own `close` is called, and who has a file open at its number has it still."""
+    sys.stdin.close = lambda close=sys.stdin.close: (tell("own close"), close())
+    run(input_is_empty)
+    del sys.stdin.close
+    with open(os.devnull) as other, open(__file__ if "__file__" in globals() else sys.executable, "rb"):
+        run(input_is_empty)
+        tell(other.read())
+    sys.stdin, was = None, sys.stdin
+    run(lambda: tell(sys.stdin))
+    sys.stdin = Closed()
+    run(lambda: tell(type(sys.stdin)))
+    sys.stdin = was
+    descriptors = os.listdir("/proc/self/fd")
+    run(lambda: tell(sorted(set(os.listdir("/proc/self/fd")) - set(descriptors)) != []))
+    tell(os.listdir("/proc/self/fd") == descriptors, sys.stdin.closed)
+
 def registers():
     util.Finalize(None, tell, ("finalizer of the child",), exitpriority=1)
     atexit.register(tell, "exit function of the child")
@@ -141,6 +158,9 @@ class Closed:
     def flush(self):
         raise OSError
 
+    def close(self):
+        raise OSError
+
 def breaks_stdout():
     sys.stdout = Closed()
 
@@ -197,6 +217,7 @@ cases = {
     "own run": lambda: run(who, cls=Own),
     "bound": bound,
     "input": lambda: run(input_is_empty),
+    "more input": input_is_plain,
     "registers": lambda: run(registers),
     "unregisters": lambda: run(unregisters),
     "thread": lambda: run(leaves_thread),
