@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-__all__ = ["Results", "Sender", "dumps_result", "goes_by_value"]
+__all__ = ["Results", "Sender", "begin_results", "dumps_result", "goes_by_value"]
 
 
 def _is_importable(main: ModuleType) -> bool:
@@ -66,7 +66,7 @@ class Sender(Receiver):
         main = sys.modules["__main__"]
         names = dict(vars(main)) if forked or _is_importable(main) else {}
         self._known = {id(obj): weakref.ref(obj) for obj in names.values() if is_definition(obj)}
-        self._names = frozenset(names) if forked else frozenset()
+        self.names = frozenset(names) if forked else frozenset()
         self._sent: dict[object, ByValue] = {}
 
     def __call__(self, function: Any, error: BaseException | None) -> Any:
@@ -121,21 +121,19 @@ class Sender(Receiver):
 
     def has(self, name: str) -> bool:
         """Whether the workers' main module has something of this name."""
-        return name in self._names
+        return name in self.names
 
 
 class Results(Receiver):
-    """In a worker, made before its first task: what its parent knows, and what to send for what pickle refuses.
+    """In a worker, before its first task: what its parent knows, and what to send for what pickle refuses.
 
-    The parent has all that is in the main module now, and what it has sent since.
+    :param names: what the parent's main module has, and what it sends is known, too
     """
 
     is_parent = True
 
-    def __init__(self) -> None:
-        global _results
-        self._names = frozenset(main_globals())
-        _results = self
+    def __init__(self, names: frozenset[str]) -> None:
+        self._names = names
 
     def refused(self, result: Any, error: BaseException) -> Any:
         """Return what is pickled in the place of a result that pickle has refused, or None: it is refused."""
@@ -155,6 +153,13 @@ class Results(Receiver):
 
 
 _results: Results | None = None
+
+
+def begin_results(results: Results | None = None) -> Results:
+    """In a worker: these are its results. By default the parent has all that is in the main module now."""
+    global _results
+    _results = results or Results(frozenset(main_globals()))
+    return _results
 
 
 def dumps_result(obj: Any) -> bytes:

@@ -1,5 +1,6 @@
 """The C core. Each file of csrc/py/ has its part here, under its name."""
 
+from _socket import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FunctionType, ModuleType, TracebackType
 from typing import Any, Final, Literal, Self, SupportsIndex, TypeAlias, TypeVar
@@ -18,9 +19,10 @@ def fork_sibling(told: Buffer, /) -> int: ...
 def fork_dormant(
     crew: Crew,
     pid: int,
-    socket: int,
+    sockets: tuple[socket, socket],
     parent: int,
     patience: float,
+    children: list[Any],
     run: Callable[[int], object],
     pids: list[int],
     /,

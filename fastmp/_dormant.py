@@ -30,6 +30,7 @@ import threading
 import time
 from contextlib import suppress
 from functools import partial
+from multiprocessing import process as _process
 from multiprocessing import util as _util
 from types import BuiltinFunctionType
 
@@ -40,14 +41,16 @@ from .process import BaseProcess, ForkProcess, Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, NoReturn
 
     from ._template import Template
 
 __all__ = ["may_sleep", "start_all"]
 
-util: Any = _util  # its inner names have no declared types
+# Their inner names have no declared types.
+process_module: Any = _process
+util: Any = _util
 
 #: Seconds until all workers are there: a pool that lives on is one whose workers are ready.
 ALL_AFTER = 0.05
@@ -63,6 +66,7 @@ def may_sleep(cls: Any) -> bool:
         _is_forked(cls)
         and _core.can_fork_siblings()
         and util._logger is None  # it would tell of each process's beginning and end
+        and not process_module._current_process._config.get("daemon")  # `start` says why it may have no children
         and threading.current_thread() is threading.main_thread()
         and isinstance(os.fork, BuiltinFunctionType)
         and threading.active_count() == 1
@@ -90,120 +94,92 @@ def _count_threads() -> int:
 
 
 def start_all(
-    crew: _core.Crew, processes: Sequence[Any], template: Template, started: Callable[[int, Any], None]
+    crew: _core.Crew, count: int, make: Callable[[int, int], Any], template: Template, places: dict[int, Any]
 ) -> None:
-    """Start as many of the processes as there can be, and the template; tell the place of each that is started."""
+    """Start as many workers as there can be, and the template: the processes are in `places` then.
+
+    All that can be is done before the fork: afterwards each page that is written to is copied.
+
+    :param make: called with a place and a pidfd of this process
+    """
     util._flush_std_streams()  # or each child would write the rest once more
-    pid = _fork_first(crew, processes, template)
-    popens: list[_Popen] = []
+    owner = os.getpid()
     try:
-        if pid is not None:
-            _start(processes[0], partial(_First, pid=pid), popens)
-            started(0, processes[0])
-            crew.set_worker(0, pid)
-        if template.pid is not None:
-            for place in range(1, len(processes)):
-                _start(processes[place], partial(_Later, crew=crew, place=place, template=template), popens)
-                started(place, processes[place])
-    except BaseException:
-        template.end()
-        template.reap()
-        _undo(crew, range(max(len(popens), 1), len(processes)))
-        raise
-    finally:
-        for popen in popens:
-            popen.is_new = False
-
-
-def _start(process: Any, make: Callable[[Any], _Popen], popens: list[_Popen]) -> None:
-    process._Popen = make
-    try:
-        process.start()
-    finally:
-        del process._Popen
-    popens.append(process._popen)
-
-
-def _fork_first(crew: _core.Crew, processes: Sequence[Any], template: Template) -> int | None:
-    """Fork the first worker and the template. Return the pid of the worker, None if there can be no more."""
+        parent = _core.pidfd_open(owner)
+    except OSError:
+        template.forget()
+        return
+    processes: list[Any] = []
     pids: list[int] = []
-    parent_pid = os.getpid()
     try:
-        with suppress(OSError), template.begin() as parent:
-            # What each that begins would make itself, and copy pages for, is made once here.
-            plain = [plain_child(process, parent) for process in processes]
-            run = partial(_run, processes, plain, template, parent)
-            try:
-                _core.fork_dormant(crew, parent_pid, template.theirs.fileno(), parent, ALL_AFTER, run, pids)
-            finally:  # signals have waited, and are handled as soon as it returns
-                if len(pids) > 1:
-                    template.made(pids[1])
-    except BaseException:
-        if os.getpid() == parent_pid:  # not where an `os._exit` has raised at the end of a child
-            _undo(crew, range(1, len(processes)))
-            for pid in pids[:1]:
-                popen_fork.undo(pid)
-        raise
+        processes = [make(place, parent) for place in range(count)]
+        _expect(crew, processes, template)
+        places.update(enumerate(processes))
+        # What each that begins would make itself, and copy pages for, is made once here.
+        plain = [plain_child(process, parent) for process in processes]
+        run = partial(_run, processes, template, parent)
+        with suppress(OSError):
+            _core.fork_dormant(crew, owner, template.sockets, parent, ALL_AFTER, plain, run, pids)
+    finally:  # signals have waited, and are handled as soon as it returns
+        if os.getpid() == owner:  # else an `os._exit` has raised at the end of a child
+            os.close(parent)
+            with suppress(OSError):
+                template.made(pids[1] if len(pids) > 1 else None)
+            _have_started(processes)
     if template.pid is None:
-        _undo(crew, range(1, len(processes)))
-    return pids[0] if pids else None
+        _undo(crew, places, processes[len(pids[:1]) :])
 
 
-def _undo(crew: _core.Crew, places: Iterable[int]) -> None:
-    """End those that a template has forked which has ended."""
-    for place in places:
+def _expect(crew: _core.Crew, processes: list[Any], template: Template) -> None:
+    """Do what `start` does in the parent but for the fork."""
+    process_module._cleanup()
+    for place, process in enumerate(processes):
+        process._popen = (_Later if place else _First)(crew, place, template)
+
+
+def _have_started(processes: list[Any]) -> None:
+    """Do what `start` does in the parent after the fork."""
+    for process in processes:
+        process._sentinel = -1  # to be asked for
+        del process._target, process._args, process._kwargs
+    process_module._children.update(processes)
+
+
+def _undo(crew: _core.Crew, places: dict[int, Any], processes: Sequence[Any]) -> None:
+    """Forget the last processes, which there cannot be without a template, and end those of them that it has forked."""
+    process_module._children.difference_update(processes)
+    for _ in processes:
+        place, _process = places.popitem()
         pid = _core.meet_worker(crew, place, 0)
         if pid:
             popen_fork.undo(pid)
             crew.bury_worker(place, lambda *_: RuntimeError("no task was sent"))
 
 
-def _run(processes: Sequence[Any], plain: Sequence[Any], template: Template, parent: int, place: int) -> NoReturn:
-    """In a child that begins."""
+def _run(processes: Sequence[Any], template: Template, parent: int, place: int) -> NoReturn:
+    """In a child that begins, if it is the template, or must run Python's own `_bootstrap`."""
     if place == len(processes):
         template.serve(parent)
-    template.forget()
-    popen_fork.run_child(processes[place], parent, plain[place])
+    popen_fork.run_child(processes[place], parent, None)
 
 
-class _Popen(popen_fork.Popen):
-    """A worker."""
-
-    is_new = True  # its siblings are still to be started, each of which would look for all that have ended
-
-    def poll(self, flag: int = os.WNOHANG) -> int | None:
-        return None if self.is_new and flag == os.WNOHANG else super().poll(flag)
-
-
-class _First(_Popen):
-    """The first one, which is there."""
-
-    def __init__(self, process_obj: Any, pid: int) -> None:
-        self.pid = pid
-        super().__init__(process_obj)
-
-    def _launch(self, process_obj: Any) -> None:
-        self._parent = os.getpid()
-        self._watch()
-
-
-class _Later(_Popen):
-    """One that is there when it is needed, or when somebody looks at it: until then it has no pid and no sentinel."""
+class _Later(popen_fork.Popen):
+    """A worker that is there when it is needed, or when somebody looks at it: before it has no pid and no sentinel."""
 
     pid: Any  # None: of one that never begins
 
-    def __init__(self, process_obj: Any, crew: _core.Crew, place: int, template: Template) -> None:
-        self._crew, self._place, self._template = crew, place, template
-        super().__init__(process_obj)
+    finalizer: Any = None
+    returncode: int | None = None
 
-    def _launch(self, process_obj: Any) -> None:
+    def __init__(self, crew: _core.Crew, place: int, template: Template) -> None:
+        self._crew, self._place, self._template = crew, place, template
         self._parent = os.getpid()
 
     def __getattr__(self, name: str) -> Any:
         """The pid or the sentinel, of which nothing is known yet."""
         if name not in ("pid", "sentinel"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        if self.is_new or self._parent != os.getpid():
+        if self._template.is_new or self._parent != os.getpid():
             return None if name == "pid" else -1
         self._exist()
         if name not in self.__dict__:
@@ -219,7 +195,7 @@ class _Later(_Popen):
                 if self._crew.made != made:  # a fork of a large process takes long, and there may be many
                     made, end = self._crew.made, time.monotonic() + PATIENCE
                 _core.meet_worker(self._crew, self._place, LOOK)
-        if "pid" not in self.__dict__:
+        if not self._meet():
             self._template.end()
             self._template.reap()
             self._meet()
@@ -246,7 +222,7 @@ class _Later(_Popen):
         return True
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
-        if self._parent != os.getpid() or (self.is_new and flag == os.WNOHANG):
+        if self._parent != os.getpid() or self._template.is_new:
             return None
         try:
             return super().poll(flag) if self._meet() else None
@@ -254,22 +230,34 @@ class _Later(_Popen):
             return None
 
     def wait(self, timeout: float | None = None) -> int | None:
-        if self._parent != os.getpid():
+        if self._parent != os.getpid() or self._template.is_new:
             return None
         self._exist()
         return super().wait(timeout)
 
     def _send_signal(self, sig: int) -> None:
-        if self._parent != os.getpid():
+        if self._parent != os.getpid() or self._template.is_new:
             return
-        if not self._template.is_over:
-            self._exist()
-        if self._meet():
-            super()._send_signal(sig)
+        try:
+            if not self._template.is_over:
+                self._exist()
+            if self._meet():
+                super()._send_signal(sig)
+        except OSError:  # no more descriptors: it is a child, and not reaped
+            pid = _own(_core.meet_worker(self._crew, self._place, 0))
+            if pid is None:
+                raise
+            os.kill(pid, sig)
 
     def _reap(self, code: int) -> None:
         _core.adopt(self.pid)  # it was forked by another process
         super()._reap(code)
+
+
+class _First(_Later):
+    """The first one, which this process has forked, but has not met yet."""
+
+    _reap = popen_fork.Popen._reap
 
 
 def _own(pid: int) -> int | None:

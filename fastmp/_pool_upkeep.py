@@ -15,9 +15,10 @@ from contextlib import suppress
 from multiprocessing import util as _util
 from multiprocessing.pool import CLOSE, RUN
 
+from ._by_value import Results
 from ._dormant import may_sleep, start_all
 from ._errors import WorkerDied
-from ._pool_worker import work
+from ._pool_worker import take_tasks, work
 from ._template import Template, is_forked
 from ._workers import end_worker, parent_to_follow, worker_died
 
@@ -82,7 +83,14 @@ class Upkeep:
 
     def _make_worker(self, place: int, parent: int | None) -> Any:
         settings = (self._initializer, self._initargs, self._maxtasksperchild, self._wrap_exception)
-        process = self.Process(self._ctx, target=work, args=(self._crew, place, *settings, parent))
+        return self._make_process(work, self._crew, place, *settings, parent)
+
+    def _make_dormant_worker(self, results: Results, place: int, parent: int) -> Any:
+        settings = (self._maxtasksperchild, self._wrap_exception, parent)
+        return self._make_process(take_tasks, self._crew, place, *settings, results, self._crew.by_value)
+
+    def _make_process(self, target: Callable[..., None], *args: Any) -> Any:
+        process = self.Process(self._ctx, target=target, args=args)
         process.name = process.name.replace("Process", "PoolWorker")
         process.daemon = True
         return process
@@ -98,16 +106,15 @@ class Upkeep:
             template = Template(make, self._crew)
         except OSError:
             return False  # no more descriptors: who needs none may still go on
-        try:
-            processes = [make(place) for place in range(self._processes)]
-        except BaseException:
-            template.forget()
-            raise
         self._template = template
-        start_all(self._crew, processes, template, self._add_worker)
+        make_first = functools.partial(self._make_dormant_worker, Results(self._crew.by_value.names))
+        try:
+            start_all(self._crew, self._processes, make_first, template, self._places)
+        finally:
+            self._pool += self._places.values()
         if template.pid is None:
             self._template = None
-        self._repopulate_pool()  # there may be fewer than wanted: it says why
+            self._repopulate_pool()  # there are fewer than wanted: it says why
         return True
 
     def _make_template(self) -> Template | None:

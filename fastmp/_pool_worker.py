@@ -10,7 +10,7 @@ import os
 from multiprocessing import pool as _pool
 from multiprocessing import util as _util
 
-from ._by_value import Results
+from ._by_value import begin_results
 from ._workers import CarriesText, follow, parent_sentinel
 
 TYPE_CHECKING = False
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from . import _core
+    from ._by_value import Results, Sender
 
-__all__ = ["work", "wrap_error", "wrap_unpicklable"]
+__all__ = ["take_tasks", "work", "wrap_error", "wrap_unpicklable"]
 
 _standard: Any = _pool  # its inner names have no declared types
 util: Any = _util
@@ -63,13 +64,31 @@ def work(
     follow(parent)
     if initializer is not None:
         _initialise(crew, place, initializer, initargs)
-    crew.by_value = Results()
+    take_tasks(crew, place, maxtasks, wrap, parent_sentinel())
+
+
+def take_tasks(
+    crew: _core.Crew,
+    place: int,
+    maxtasks: int | None,
+    wrap: bool,
+    parent: int,
+    results: Results | None = None,
+    sender: Sender | None = None,
+) -> None:
+    """Do what a worker is for: the main function of one without an initializer that follows its parent already.
+
+    :param parent: a descriptor that polls readable when the parent has ended
+    :param results: if they were made before this process was forked
+    :param sender: what the crew has had, which need not be freed then: to free is to write to pages that are copied
+    """
+    crew.by_value = begin_results(results)
     try:
-        wrappers = (wrap_error if wrap else _plain_error, wrap_unpicklable)
-        count = crew.work(place, maxtasks or 0, *wrappers, parent_sentinel())
+        count = crew.work(place, maxtasks or 0, wrap_error if wrap else _plain_error, wrap_unpicklable, parent)
     except KeyboardInterrupt:
         raise SystemExit(130) from None  # one traceback of the user's Ctrl-C is enough: the parent prints it
-    util.debug("worker exiting after %d tasks", count)
+    if util._logger is not None:  # to call is to write to pages that are copied
+        util.debug("worker exiting after %d tasks", count)
 
 
 def _initialise(crew: _core.Crew, place: int, initializer: Callable[..., Any], initargs: Iterable[Any]) -> None:

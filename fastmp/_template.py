@@ -26,10 +26,10 @@ import mmap
 import os
 import select
 import signal
-import socket
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from _socket import AF_UNIX, MSG_NOSIGNAL, SHUT_RDWR, SOCK_SEQPACKET, socket, socketpair
+from contextlib import suppress
 from functools import partial
 from multiprocessing import util as _util
 
@@ -37,7 +37,7 @@ from . import _child, _core, popen_fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from typing import Any, NoReturn
 
 __all__ = ["Template", "is_forked"]
@@ -57,7 +57,7 @@ def is_forked(process: Any) -> bool:
 class Template:
     """The parent's side.
 
-    Who makes it has it forked: by `fork_now`, or together with other children, in the middle of `begin`'s block.
+    Who makes it has it forked: by `fork_now`, or together with other children, and says so by `made`.
 
     :param make: called with a place in the template's copy of everything: a process object that is not started
     :param crew: of a pool whose workers it forks when they are needed
@@ -67,12 +67,14 @@ class Template:
     def __init__(self, make: Callable[[int], Any], crew: _core.Crew | None = None) -> None:
         self.crew = crew
         self.lock = threading.RLock()  # who looks what has become of it, and of the workers that it forks
+        self.is_new = True  # it is still to be forked
         self.is_over = False  # it was told to end
         self.code = 0  # how workers that it has not forked by then have ended
         self._owner = os.getpid()
         self._make = make
         self._signals = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-        self._socket, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.sockets: tuple[socket, socket] = socketpair(AF_UNIX, SOCK_SEQPACKET)  # the parent's, the template's
+        self._socket, self._theirs = self.sockets
         self._pid: int | None = None
         self._told = mmap.mmap(-1, mmap.PAGESIZE)  # shared: the pid of the process that it has forked last
         self._pidfd = -1
@@ -88,8 +90,27 @@ class Template:
         with self.lock:
             return self._pid is None or popen_fork.readable(self._pidfd, 0)
 
-    def made(self, pid: int) -> None:
-        """Between the fork and the end of `begin`'s block: it is this process."""
+    def made(self, pid: int | None) -> None:
+        """It is this process, or there can be none.
+
+        :raises OSError: if there can be no descriptor to watch it; then it has ended
+        """
+        try:
+            if pid is not None:
+                self._watch(pid)
+        finally:
+            if self._pid is None:
+                self._socket.close()
+            self._theirs.close()
+            self.is_new = False
+            del self._make  # it may refer to who has this template
+
+    def _watch(self, pid: int) -> None:
+        try:
+            self._pidfd = _core.pidfd_open(pid)
+        except OSError:
+            popen_fork.undo(pid)
+            raise
         self._pid = pid
         if self.crew is not None:
             self.crew.template_pid = pid
@@ -100,48 +121,38 @@ class Template:
         :raises OSError: if there can be no more processes or descriptors
         """
         util._flush_std_streams()  # or each child would write the rest once more
-        with self.begin() as parent:
-            signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
-            try:
-                pid = _core.fork()
-                if pid == 0:
-                    self.serve(parent)
-                self.made(pid)
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, self._signals)
-        return self
-
-    @contextmanager
-    def begin(self) -> Iterator[int]:
-        """While it is forked: `made` is called in it, or there is none yet. The value is a pidfd of this process."""
-        parent = -1
         try:
             parent = _core.pidfd_open(self._owner)
-            yield parent
-            if self._pid is not None:
-                self._pidfd = _core.pidfd_open(self._pid)
-        except BaseException:
-            pid, self._pid = self._pid, None
-            if pid is not None:
-                popen_fork.undo(pid)
+        except OSError:
+            self.forget()
             raise
+        signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+        try:
+            self.made(self._fork(parent))
         finally:
-            del self._make  # it may refer to who has this template
-            if parent >= 0:
-                os.close(parent)
-            self.theirs.close()
-            if self._pid is None:
-                self._socket.close()
+            os.close(parent)
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._signals)
+        return self
+
+    def _fork(self, parent: int) -> int:
+        try:
+            pid = _core.fork()
+        except OSError:
+            self.made(None)
+            raise
+        if pid == 0:
+            self.serve(parent)
+        return pid
 
     def serve(self, parent: int) -> NoReturn:
         """In the template, in which all signals are blocked: make workers until the end."""
         self._socket.close()
-        _serve(self.theirs, parent, partial(_core.fork_sibling, self._told), self._make, self._signals)
+        _serve(self._theirs, parent, partial(_core.fork_sibling, self._told), self._make, self._signals)
 
     def forget(self) -> None:
-        """In a child that was forked with the template, or by it; and where no template is forked after all."""
+        """No template is forked after all."""
         self._socket.close()
-        self.theirs.close()
+        self._theirs.close()
 
     def start(self, process: Any, place: int) -> None:
         """`process.start()`, but the template makes it."""
@@ -174,7 +185,7 @@ class Template:
     def _ask(self, question: bytes) -> bytes:
         """Return the answer, nothing if there is none. That the template is dead is no end of file: others hold it."""
         try:
-            self._socket.send(question, socket.MSG_NOSIGNAL)
+            self._socket.send(question, MSG_NOSIGNAL)
             poller = select.poll()
             poller.register(self._socket, select.POLLIN)
             poller.register(self._pidfd, select.POLLIN)
@@ -191,7 +202,7 @@ class Template:
             if self.crew is not None:
                 self.crew.close()
             with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+                self._socket.shutdown(SHUT_RDWR)
 
     def reap(self) -> None:
         """Wait for the end of a template that was told so; it is killed if that takes long."""
@@ -237,7 +248,7 @@ class _Popen(popen_fork.Popen):
 
 
 def _serve(
-    ours: socket.socket,
+    ours: socket,
     parent: int,
     clone: Callable[[], int],
     make: Callable[[int], Any],

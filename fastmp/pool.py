@@ -466,7 +466,9 @@ class Pool(Upkeep):
             process.join()
         if self._template is not None:
             self._template.reap()
-        if self._helper is not None and self._helper is not threading.current_thread():
+        if self._helper is None:
+            self._terminate.cancel()  # nobody is left
+        elif self._helper is not threading.current_thread():
             self._helper.join()
 
     def _finish_work(self) -> None:

@@ -310,13 +310,12 @@ child_fork(PyObject *Py_UNUSED(module), PyObject *plain)
     return pid < 0 ? NULL : PyLong_FromPid(pid);
 }
 
-PyDoc_STRVAR(run_child_doc,
-             "run_child(process, parent, set_method)\n--\n\n"
-             "In a child: becomes the process, whose parent is the given object, runs it and ends. `set_method` is\n"
-             "called with the process first, or None. Comes back where something has been replaced since.");
-
-static PyObject *
-child_run(PyObject *Py_UNUSED(module), PyObject *args)
+const char fmp_child_run_child_doc[] =
+    "run_child(process, parent, set_method)\n--\n\n"
+    "In a child: becomes the process, whose parent is the given object, runs it and ends. `set_method` is\n"
+    "called with the process first, or None. Comes back where something has been replaced since.";
+PyObject *
+fmp_child_run_child(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *process, *parent, *set_method;
     if (!PyArg_ParseTuple(args, "OOO", &process, &parent, &set_method)) {
@@ -336,7 +335,7 @@ static PyMethodDef child_functions[] = {
     {"set_up_random", fmp_child_set_up_random, METH_VARARGS, fmp_child_set_up_random_doc},
     {"is_plain_child", fmp_child_is_plain_child, METH_O, fmp_child_is_plain_child_doc},
     {"fork_child", child_fork, METH_O, fork_child_doc},
-    {"run_child", child_run, METH_VARARGS, run_child_doc},
+    {"run_child", fmp_child_run_child, METH_VARARGS, fmp_child_run_child_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -144,7 +144,8 @@ fmp_child_set_vectorcall(PyObject *function, vectorcallfunc call)
     X(set_up_random)           \
     X(is_plain_child)          \
     X(keep_stdin)              \
-    X(has_stdin)
+    X(has_stdin)               \
+    X(run_child)
 #define FMP_CHILD_DECLARE(name)                                  \
     PyObject *fmp_child_##name(PyObject *module, PyObject *arg); \
     extern const char fmp_child_##name##_doc[];

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "py/args.h"
+#include "py/child.h"
 #include "py/types.h"
 #include "pool/crew.h"
 #include "sys/process.h"
@@ -15,7 +16,10 @@
 struct template
 {
     struct fmp_dormant_child child;
-    int socket, parent; /* where it is asked for workers, and a descriptor of its parent */
+    int socket, parent;   /* where it is asked for workers, and a descriptor of its parent */
+    PyObject *sockets[2]; /* the parent's end, and the other one: neither is for workers */
+    PyObject *children;   /* by place: the arguments of run_child, or None */
+    PyObject *run;        /* what else to call */
 };
 
 /* In the template, in which all signals are blocked: until its Python is asked for a worker. Also in each worker that
@@ -55,19 +59,42 @@ code_of_exit(void)
     return code & 0xFF;
 }
 
-/* In a child that begins. A signal that has waited since it was forked is handled within the call, so whatever its
- * handler raises does not reach what the parent was about to do. */
-static _Noreturn void
-run_child(PyObject *run, int me)
+static int
+close_socket(PyObject *socket)
 {
-    PyObject *result = PyObject_CallFunction(run, "i", me);
+    return fmp_child_drop(PyObject_CallMethodNoArgs(socket, FMP_NAME(close)));
+}
+
+/* Comes back with NULL and an exception, or if `run` does. */
+static PyObject *
+begin(const struct template *template, int me)
+{
+    if (PyErr_CheckSignals() < 0) {
+        return NULL;
+    }
+    if (me < PyList_GET_SIZE(template->children)) {
+        PyObject *plain = PyList_GET_ITEM(template->children, me);
+        if (close_socket(template->sockets[0]) < 0 || close_socket(template->sockets[1]) < 0 ||
+            (plain != Py_None && fmp_child_run_child(NULL, plain) == NULL)) {
+            return NULL;
+        }
+    }
+    return PyObject_CallFunction(template->run, "i", me);
+}
+
+/* In a child that begins. A signal that has waited since it was forked is handled within it, so whatever its handler
+ * raises does not reach what the parent was about to do. */
+static _Noreturn void
+run_child(const struct template *template, int me)
+{
+    PyObject *result = begin(template, me);
     int code = 1;
     if (result == NULL && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
         code = 128 + SIGINT; /* the parent prints the traceback */
     } else if (result == NULL && PyErr_ExceptionMatches(PyExc_SystemExit)) {
         code = code_of_exit();
     } else if (result == NULL) {
-        PyErr_WriteUnraisable(run);
+        PyErr_WriteUnraisable(template->run);
     }
     fmp_runtime_leave();
     _exit(code);
@@ -75,7 +102,7 @@ run_child(PyObject *run, int me)
 
 /* 0, or -1 with an exception set. */
 static int
-fork_both(struct template *template, PyObject *run, PyObject *list)
+fork_both(struct template *template, PyObject *list)
 {
     struct fmp_crew *crew = template->child.crew;
     struct fmp_dormant children[] = {{.wakes = fmp_crew_first_wakes, .ctx = &template->child},
@@ -91,8 +118,9 @@ fork_both(struct template *template, PyObject *run, PyObject *list)
         pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
     if (me >= 0) {
-        run_child(run, me);
+        run_child(template, me);
     }
+    crew->pids[0] = made > 0 ? pids[0] : 0;
     for (int i = 0; i < made && rc == 0; i++) {
         PyObject *pid = PyLong_FromPid(pids[i]);
         rc = pid != NULL ? PyList_Append(list, pid) : -1;
@@ -103,12 +131,13 @@ fork_both(struct template *template, PyObject *run, PyObject *list)
 
 PyDoc_STRVAR(
     fork_dormant_doc,
-    "fork_dormant(crew, pid, socket, parent, patience, run, pids)\n--\n\n"
+    "fork_dormant(crew, pid, sockets, parent, patience, children, run, pids)\n--\n\n"
     "Forks the first worker of a crew, which begins, and the template, which sleeps without Python. pid is this\n"
     "process, parent a pidfd of it. The template forks the other workers when there is work for them, or after\n"
-    "patience seconds, and then waits for a question at the socket. Each that begins calls run with its place, the "
-    "template with the number of\n"
-    "workers, and ends. The two pids are added to the list `pids`, where they are found also if a signal's "
+    "patience seconds, and then waits for a question at the second one of its two sockets, which are closed in\n"
+    "workers. A worker that begins does what run_child does with its place's item of the list `children`; if that\n"
+    "is None, or run_child comes back, it calls run with its place. The template calls it with the number of\n"
+    "workers. Each ends then. The two pids are added to the list `pids`, where they are found also if a signal's "
     "handler raises\n"
     "as soon as this returns: fewer if there can be no more. It is called by the main thread; no other\n"
     "thread may run Python.");
@@ -117,10 +146,15 @@ static PyObject *
 dormant_fork(PyObject *Py_UNUSED(module), PyObject *args)
 {
     struct template template;
-    PyObject *crew, *run, *list;
+    PyObject *crew, *list;
     double patience;
-    if (!PyArg_ParseTuple(args, "O!iiidOO!", fmp_crew_type, &crew, &template.child.parent, &template.socket,
-                          &template.parent, &patience, &run, &PyList_Type, &list)) {
+    if (!PyArg_ParseTuple(args, "O!i(OO)idO!OO!", fmp_crew_type, &crew, &template.child.parent, &template.sockets[0],
+                          &template.sockets[1], &template.parent, &patience, &PyList_Type, &template.children,
+                          &template.run, &PyList_Type, &list)) {
+        return NULL;
+    }
+    template.socket = PyObject_AsFileDescriptor(template.sockets[1]);
+    if (template.socket < 0) {
         return NULL;
     }
     template.child.patience_ns = (uint64_t)(patience * 1e9);
@@ -129,7 +163,7 @@ dormant_fork(PyObject *Py_UNUSED(module), PyObject *args)
         PyErr_SetString(PyExc_RuntimeError, "this pool belongs to another process");
         return NULL;
     }
-    return fork_both(&template, run, list) < 0 ? NULL : Py_NewRef(Py_None);
+    return fork_both(&template, list) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 struct meeting {

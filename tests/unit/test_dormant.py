@@ -1,10 +1,10 @@
 """fastmp._dormant: workers that are forked when there is something to do for them."""
 
 import errno
+import gc
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +17,7 @@ from support.leftovers import children
 from support.processes import eventually
 
 import fastmp
-from fastmp import _core, _dormant, popen_fork
+from fastmp import _core, _dormant, _template, popen_fork
 
 FORK = fastmp.get_context("fork")
 
@@ -345,7 +345,7 @@ def test_no_socket_for_a_template(monkeypatch):
     def refuse(*args):
         raise OSError(errno.EMFILE, "no more")
 
-    monkeypatch.setattr(socket, "socketpair", refuse)
+    monkeypatch.setattr(_template, "socketpair", refuse)
     with FORK.Pool(2) as pool:
         assert pool.map(abs, range(-20, 0)) == list(range(20, 0, -1))
         assert pool._template is None
@@ -358,30 +358,33 @@ def numbers_to(last: str, count: int) -> list[int]:
     return list(range(number - count + 1, number + 1))
 
 
-def test_exit_codes_of_those_that_end_while_others_are_started(monkeypatch):
-    """Between the starts nobody looks at the new ones; afterwards all is as always."""
-    add_worker = fastmp.pool.Pool._add_worker
+def test_who_looks_while_they_are_made(monkeypatch):
+    """A signal's handler may: they are neither there nor have they ended; afterwards all is as always."""
+    fork_dormant = _core.fork_dormant
+    seen = []
 
-    def kill_and_add(self, place, process):
-        if place == 0:
-            process.kill()
-            assert fastmp.connection.wait([process.sentinel], LONG)
-        add_worker(self, place, process)
+    def look_and_fork(*args):
+        popens = [item for item in gc.get_objects() if isinstance(item, _dormant._Later) and item._template.is_new]
+        for popen in popens:
+            popen._send_signal(signal.SIGKILL)
+            seen.append((popen.pid, popen.sentinel, popen.poll(), popen.wait()))
+        fork_dormant(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fastmp.pool.Pool, "_add_worker", kill_and_add)
+        patch.setattr(_core, "fork_dormant", look_and_fork)
         pool = FORK.Pool(3)
+    assert seen == [(None, -1, None, None)] * 3
     with pool:
-        for process in pool._pool[1:]:
+        for process in pool._pool:
             process.kill()
             process.join()
         assert [process.exitcode for process in list(pool._pool)] == [-signal.SIGKILL] * 3
         assert pool.map(abs, range(-20, 0)) == list(range(20, 0, -1))
 
 
-@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize("which", [0, 1])
 def test_no_descriptors(which, monkeypatch):
-    """A pidfd of the parent, of the template, of the first worker: whichever there is none for, nobody is left."""
+    """A pidfd of the parent, of the template: whichever there is none for, nobody is left."""
     pidfd_open = _core.pidfd_open
     asked = []
 
@@ -393,17 +396,14 @@ def test_no_descriptors(which, monkeypatch):
 
     before = children()
     monkeypatch.setattr(_core, "pidfd_open", refuse)
-    if which == 2:
-        with pytest.raises(OSError, match="no more"):
-            FORK.Pool(2)
-    else:
-        with FORK.Pool(2) as pool:
-            assert pool._template is None
-            assert pool.map(abs, range(-20, 0)) == list(range(20, 0, -1))
+    with FORK.Pool(2) as pool:
+        assert pool._template is None
+        assert pool.map(abs, range(-20, 0)) == list(range(20, 0, -1))
     assert children() == before
 
 
-def test_no_descriptor_for_a_worker_to_meet(monkeypatch):
+@pytest.mark.parametrize("place", [0, 1])
+def test_no_descriptor_for_a_worker_to_meet(place, monkeypatch):
     """Who asks is told so, and asks again; nobody is lost."""
     pidfd_open = _core.pidfd_open
 
@@ -414,10 +414,13 @@ def test_no_descriptor_for_a_worker_to_meet(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(_core, "pidfd_open", refuse)
             with pytest.raises(OSError, match="no more"):
-                _ = pool._pool[1].pid
-            assert pool._pool[1].exitcode is None
+                _ = pool._pool[place].pid
+            assert pool._pool[place].exitcode is None
+            pool._pool[place].kill()
         assert _core.pidfd_open is pidfd_open
-        assert str(pool._pool[1].pid) in {str(pid) for pid in children()}
+        assert pool._pool[place].pid in children()
+        pool._pool[place].join()
+        assert pool._pool[place].exitcode == -signal.SIGKILL
 
 
 def test_interrupted_while_dormant():

@@ -9,7 +9,7 @@ import logging
 from concurrent.futures import process as _process
 from contextlib import suppress
 
-from ..._by_value import Results
+from ..._by_value import begin_results
 from ..._workers import CarriesText, follow, parent_sentinel
 
 TYPE_CHECKING = False
@@ -57,7 +57,7 @@ def work(
             with suppress(Exception):  # it does not pickle: then it is in the log only
                 crew.report(place, wrap_error(error))
             raise SystemExit(1) from None
-    crew.by_value = Results()
+    crew.by_value = begin_results()
     try:
         crew.work(place, max_tasks or 0, wrap_error, wrap_unpicklable, parent_sentinel())
     except KeyboardInterrupt:
