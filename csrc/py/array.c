@@ -72,10 +72,15 @@ array_subscript(PyObject *self, PyObject *key)
     if (PySlice_Check(key) && s->ctype != NULL && !s->ctype->text) {
         return slice_of_numbers(s, key);
     }
+    const char *at = s->ctype != NULL ? item_of(s, key) : NULL;
+    PyObject *item;
+    if (FMP_LIKELY(at != NULL && fmp_shared_get_briefly(s, s->ctype, at, &item))) {
+        return item;
+    }
     if (FMP_UNLIKELY(fmp_shared_enter(s) < 0)) {
         return NULL;
     }
-    const char *at = s->ctype != NULL ? item_of(s, key) : NULL;
+    at = s->ctype != NULL ? item_of(s, key) : NULL; /* once more: the wait may have been long */
     return fmp_shared_leave(s, FMP_LIKELY(at != NULL) ? s->ctype->get(at) : PyObject_GetItem(s->obj, key));
 }
 
@@ -87,11 +92,15 @@ array_ass_subscript(PyObject *self, PyObject *key, PyObject *value)
         PyErr_SetString(PyExc_AttributeError, "__delitem__");
         return -1;
     }
+    char *at = s->ctype != NULL ? item_of(s, key) : NULL;
+    if (FMP_LIKELY(at != NULL && fmp_shared_set_briefly(s, s->ctype, at, value))) {
+        return 0;
+    }
     if (FMP_UNLIKELY(fmp_shared_enter(s) < 0)) {
         return -1;
     }
     int rc = 0;
-    char *at = s->ctype != NULL ? item_of(s, key) : NULL;
+    at = s->ctype != NULL ? item_of(s, key) : NULL; /* as above */
     if (FMP_UNLIKELY(at == NULL || !s->ctype->set(at, value))) {
         rc = PyObject_SetItem(s->obj, key, value);
     }

@@ -169,13 +169,11 @@ fmp_connection_load(struct fmp_connection *c, struct fmp_message *m)
     return obj;
 }
 
-PyDoc_STRVAR(recv_doc, "recv($self, /)\n--\n\nThe next object; waits for it. EOFError when the other end is closed.");
 static PyObject *
-connection_recv(PyObject *self, PyObject *unused)
+receive(PyObject *self)
 {
     struct fmp_connection *c = of(self);
     struct fmp_message m;
-    (void)unused;
     if (!is_ours(c)) {
         return fmp_connection_standard(self, "recv", NULL, 0, NULL);
     }
@@ -192,10 +190,18 @@ connection_recv(PyObject *self, PyObject *unused)
     }
 }
 
+PyDoc_STRVAR(recv_doc, "recv($self, /)\n--\n\nThe next object; waits for it. EOFError when the other end is closed.");
+static PyObject *
+connection_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)args;
+    return fmp_py_no_args("recv", nargs) == 0 ? receive(self) : NULL;
+}
+
 PyObject *
 fmp_connection_recv_object(PyObject *self)
 {
-    return connection_recv(self, NULL);
+    return receive(self);
 }
 
 PyDoc_STRVAR(poll_doc,
@@ -437,7 +443,7 @@ connection_traverse(PyObject *self, visitproc visit, void *arg)
 
 static PyMethodDef connection_methods[] = {
     {"send", FAST(connection_send), send_doc},
-    {"recv", connection_recv, METH_NOARGS, recv_doc},
+    {"recv", (PyCFunction)(void (*)(void))connection_recv, METH_FASTCALL, recv_doc},
     {"poll", FAST(connection_poll), poll_doc},
     {"send_bytes", FAST(fmp_connection_send_bytes), fmp_connection_send_bytes_doc},
     {"recv_bytes", FAST(fmp_connection_recv_bytes), fmp_connection_recv_bytes_doc},

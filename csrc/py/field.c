@@ -84,10 +84,15 @@ field_get(PyObject *self, PyObject *owner, PyObject *Py_UNUSED(type))
         return Py_NewRef(self);
     }
     struct fmp_shared *s = shared_of(f, owner);
+    const char *at = s != NULL ? place_of(f, s) : NULL;
+    PyObject *result;
+    if (FMP_LIKELY(at != NULL && fmp_shared_get_briefly(s, f->ctype, at, &result))) {
+        return result;
+    }
     if (s == NULL || fmp_shared_enter(s) < 0) {
         return NULL;
     }
-    const char *at = place_of(f, s);
+    at = place_of(f, s); /* once more: the wait may have been long */
     return fmp_shared_leave(s, at != NULL ? f->ctype->get(at) : PyObject_GetAttr(s->obj, f->name));
 }
 
@@ -100,10 +105,14 @@ field_set(PyObject *self, PyObject *owner, PyObject *value)
         return -1;
     }
     struct fmp_shared *s = shared_of(f, owner);
+    char *at = s != NULL ? place_of(f, s) : NULL;
+    if (FMP_LIKELY(at != NULL && fmp_shared_set_briefly(s, f->ctype, at, value))) {
+        return 0;
+    }
     if (s == NULL || fmp_shared_enter(s) < 0) {
         return -1;
     }
-    char *at = place_of(f, s);
+    at = place_of(f, s); /* as above */
     bool stored = at != NULL && f->ctype->set(at, value);
     return fmp_shared_leave_int(s, stored ? 0 : PyObject_SetAttr(s->obj, f->name, value));
 }

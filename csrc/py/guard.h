@@ -70,4 +70,33 @@ fmp_guard_leave(struct fmp_guard *g)
     return 0;
 }
 
+/*
+ * The lock around an access that runs no Python code and keeps the GIL: no thread of this process can look meanwhile,
+ * so what is private to the process need not be written. False if the lock is not free: enter. *taken is for
+ * fmp_guard_end_brief: the lock, or NULL if this thread had it already.
+ */
+FMP_INLINE bool
+fmp_guard_begin_brief(struct fmp_guard *g, struct fmp_lock_shm **taken)
+{
+    struct fmp_py_lock *lock = g->native;
+    if (FMP_UNLIKELY(lock == NULL)) {
+        return false;
+    }
+    *taken = NULL;
+    if (lock->recursive && fmp_py_lock_is_mine(lock)) {
+        return true;
+    }
+    *taken = lock->shm;
+    uint32_t me = fmp_space_me(lock->base.handle.space);
+    return FMP_LIKELY(me != 0 && fmp_lock_try(lock->shm, me));
+}
+
+FMP_INLINE void
+fmp_guard_end_brief(struct fmp_lock_shm *taken)
+{
+    if (taken != NULL) {
+        (void)fmp_lock_release(taken); /* as in fmp_guard_leave */
+    }
+}
+
 #endif

@@ -1,4 +1,5 @@
 /* `fastmp.synchronize.Lock`: the non-recursive lock, which any process may release; see lock.h. */
+#include "py/args.h"
 #include "py/lock.h"
 
 PyTypeObject *fmp_py_lock_type;
@@ -18,9 +19,8 @@ lock_init(PyObject *self, PyObject *args, PyObject *kwargs)
 }
 
 static PyObject *
-lock_release(PyObject *op, PyObject *unused)
+let_go(PyObject *op)
 {
-    (void)unused;
     struct fmp_py_lock *self = fmp_py_as_lock(op);
     self->thread = 0; /* before the word is free, as its next owner may be a thread of ours */
     if (FMP_UNLIKELY(fmp_lock_release(self->shm) != 0)) {
@@ -31,17 +31,24 @@ lock_release(PyObject *op, PyObject *unused)
 }
 
 static PyObject *
+lock_release(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)args;
+    return fmp_py_no_args("release", nargs) == 0 ? let_go(self) : NULL;
+}
+
+static PyObject *
 lock_exit(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)args, (void)nargs;
-    return lock_release(self, NULL);
+    return let_go(self);
 }
 
 static PyMethodDef lock_methods[] = {
     {"acquire", (PyCFunction)(void (*)(void))fmp_py_lock_acquire, METH_FASTCALL | METH_KEYWORDS,
      "acquire($self, /, block=True, timeout=None)\n--\n\nTake the lock, waiting at most ``timeout`` seconds if "
      "``block``.\n\n:returns: whether it was taken"},
-    {"release", lock_release, METH_NOARGS,
+    {"release", (PyCFunction)(void (*)(void))lock_release, METH_FASTCALL,
      "release($self, /)\n--\n\nLet go of the lock, whoever has taken it.\n\n:raises ValueError: if it is free"},
     {"__enter__", fmp_py_lock_enter, METH_NOARGS, "Take the lock."},
     {"__exit__", (PyCFunction)(void (*)(void))lock_exit, METH_FASTCALL, "Let go of it."},

@@ -1,4 +1,5 @@
 /* `fastmp.synchronize.RLock`: the recursive lock, which belongs to a thread of a process; see lock.h. */
+#include "py/args.h"
 #include "py/lock.h"
 
 PyTypeObject *fmp_py_rlock_type;
@@ -18,9 +19,8 @@ rlock_init(PyObject *self, PyObject *args, PyObject *kwargs)
 }
 
 static PyObject *
-rlock_release(PyObject *op, PyObject *unused)
+let_go(PyObject *op)
 {
-    (void)unused;
     struct fmp_py_lock *self = fmp_py_as_lock(op);
     if (FMP_UNLIKELY(!fmp_py_lock_is_mine(self))) {
         PyErr_SetString(PyExc_AssertionError, "attempt to release recursive lock not owned by thread");
@@ -34,10 +34,17 @@ rlock_release(PyObject *op, PyObject *unused)
 }
 
 static PyObject *
+rlock_release(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)args;
+    return fmp_py_no_args("release", nargs) == 0 ? let_go(self) : NULL;
+}
+
+static PyObject *
 rlock_exit(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)args, (void)nargs;
-    return rlock_release(self, NULL);
+    return let_go(self);
 }
 
 static PyMethodDef rlock_methods[] = {
@@ -45,7 +52,7 @@ static PyMethodDef rlock_methods[] = {
      "acquire($self, /, block=True, timeout=None)\n--\n\nTake the lock, once more if this thread has it, waiting at "
      "most "
      "``timeout`` seconds if ``block``.\n\n:returns: whether it was taken"},
-    {"release", rlock_release, METH_NOARGS,
+    {"release", (PyCFunction)(void (*)(void))rlock_release, METH_FASTCALL,
      "release($self, /)\n--\n\nLet go of the lock once.\n\n:raises AssertionError: if this thread does not have it"},
     {"__enter__", fmp_py_lock_enter, METH_NOARGS, "Take the lock."},
     {"__exit__", (PyCFunction)(void (*)(void))rlock_exit, METH_FASTCALL, "Let go of it once."},

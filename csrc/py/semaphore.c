@@ -9,6 +9,7 @@
 
 #include <limits.h>
 
+#include "py/args.h"
 #include "py/semlock.h"
 
 struct semaphore {
@@ -144,9 +145,8 @@ semaphore_acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObj
 }
 
 static PyObject *
-semaphore_release(PyObject *op, PyObject *unused)
+let_go(PyObject *op)
 {
-    (void)unused;
     struct semaphore *self = as_semaphore(op);
     if (FMP_UNLIKELY(fmp_semaphore_release(self->shm) != 0)) {
         PyErr_SetString(PyExc_ValueError, "semaphore or lock released too many times");
@@ -164,10 +164,17 @@ semaphore_enter(PyObject *self, PyObject *unused)
 }
 
 static PyObject *
+semaphore_release(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)args;
+    return fmp_py_no_args("release", nargs) == 0 ? let_go(self) : NULL;
+}
+
+static PyObject *
 semaphore_exit(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)args, (void)nargs;
-    return semaphore_release(self, NULL);
+    return let_go(self);
 }
 
 /* ---- looks ---- */
@@ -221,7 +228,7 @@ static PyMethodDef semaphore_methods[] = {
      "acquire($self, /, block=True, timeout=None)\n--\n\nTake one, waiting at most ``timeout`` seconds if "
      "``block``.\n\n"
      ":returns: whether there was one"},
-    {"release", semaphore_release, METH_NOARGS,
+    {"release", (PyCFunction)(void (*)(void))semaphore_release, METH_FASTCALL,
      "release($self, /)\n--\n\nGive one back.\n\n:raises ValueError: if there are as many as there can be"},
     {"__enter__", semaphore_enter, METH_NOARGS, "Take one."},
     {"__exit__", (PyCFunction)(void (*)(void))semaphore_exit, METH_FASTCALL, "Give it back."},

@@ -36,7 +36,33 @@ fmp_shared_of(PyObject *self)
     return (struct fmp_shared *)self;
 }
 
-/* Takes the lock around an access: 0, or -1 with an exception set. */
+/* One load under a lock that is free or ours: false, and nothing done, if it is not. */
+FMP_INLINE bool
+fmp_shared_get_briefly(struct fmp_shared *s, const struct fmp_ctype *ctype, const char *at, PyObject **result)
+{
+    struct fmp_lock_shm *taken;
+    if (FMP_UNLIKELY(!fmp_guard_begin_brief(&s->guard, &taken))) {
+        return false;
+    }
+    *result = ctype->get(at);
+    fmp_guard_end_brief(taken);
+    return true;
+}
+
+/* One store, likewise: false also if the C type cannot take the value for certain. */
+FMP_INLINE bool
+fmp_shared_set_briefly(struct fmp_shared *s, const struct fmp_ctype *ctype, char *at, PyObject *value)
+{
+    struct fmp_lock_shm *taken;
+    if (FMP_UNLIKELY(!fmp_guard_begin_brief(&s->guard, &taken))) {
+        return false;
+    }
+    bool stored = ctype->set(at, value);
+    fmp_guard_end_brief(taken);
+    return FMP_LIKELY(stored);
+}
+
+/* Takes the lock around any other access: 0, or -1 with an exception set. */
 FMP_INLINE int
 fmp_shared_enter(struct fmp_shared *s)
 {

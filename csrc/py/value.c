@@ -24,10 +24,14 @@ static PyObject *
 value_get(PyObject *self, void *Py_UNUSED(closure))
 {
     struct fmp_shared *s = fmp_shared_of(self);
+    PyObject *result;
+    if (FMP_LIKELY(s->ctype != NULL && fmp_shared_get_briefly(s, s->ctype, s->data, &result))) {
+        return result;
+    }
     if (FMP_UNLIKELY(fmp_shared_enter(s) < 0)) {
         return NULL;
     }
-    PyObject *result = FMP_LIKELY(s->ctype != NULL) ? s->ctype->get(s->data) : PyObject_GetAttr(s->obj, names.value);
+    result = FMP_LIKELY(s->ctype != NULL) ? s->ctype->get(s->data) : PyObject_GetAttr(s->obj, names.value);
     return fmp_shared_leave(s, result);
 }
 
@@ -39,6 +43,9 @@ value_set(PyObject *self, PyObject *value, void *Py_UNUSED(closure))
         PyErr_Format(PyExc_AttributeError, "property 'value' of '%.200s' object has no deleter",
                      Py_TYPE(self)->tp_name);
         return -1;
+    }
+    if (FMP_LIKELY(s->ctype != NULL && fmp_shared_set_briefly(s, s->ctype, s->data, value))) {
+        return 0;
     }
     if (FMP_UNLIKELY(fmp_shared_enter(s) < 0)) {
         return -1;
