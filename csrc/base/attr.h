@@ -12,6 +12,8 @@
 #define FMP_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define FMP_INLINE static inline __attribute__((always_inline))
 #define FMP_COLD __attribute__((cold, noinline))
+/* Not seldom, but so long that it would cost its caller registers. */
+#define FMP_APART __attribute__((noinline))
 
 /* The number in the local `x` is the one that was read. Of memory that another process may be changing the compiler
  * could otherwise read it again at each use, and find another one than was checked. */

@@ -14,16 +14,35 @@ item_at(const struct fmp_shared *s, Py_ssize_t i)
     return s->data + i * s->ctype->bytes;
 }
 
+/* An int as a number; false if it is too large for one. A short one without a call. */
+FMP_INLINE bool
+as_index(PyObject *key, Py_ssize_t *i)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    if (FMP_LIKELY(PyUnstable_Long_IsCompact((PyLongObject *)key))) {
+        *i = PyUnstable_Long_CompactValue((PyLongObject *)key);
+        return true;
+    }
+#else
+    if (FMP_LIKELY(Py_SIZE(key) == 1)) {
+        *i = ((PyLongObject *)key)->ob_digit[0];
+        return true;
+    }
+#endif
+    *i = PyLong_AsSsize_t(key);
+    if (FMP_UNLIKELY(*i == -1 && PyErr_Occurred())) {
+        PyErr_Clear(); /* ctypes says it in its own words */
+        return false;
+    }
+    return true;
+}
+
 /* The address of item `key`; NULL (no exception) if that is not for us to say. */
 static char *
 item_of(const struct fmp_shared *s, PyObject *key)
 {
-    if (FMP_UNLIKELY(!PyLong_CheckExact(key))) {
-        return NULL;
-    }
-    Py_ssize_t i = PyLong_AsSsize_t(key);
-    if (FMP_UNLIKELY(i == -1 && PyErr_Occurred())) {
-        PyErr_Clear(); /* ctypes says it in its own words */
+    Py_ssize_t i;
+    if (FMP_UNLIKELY(!PyLong_CheckExact(key) || !as_index(key, &i))) {
         return NULL;
     }
     i += i < 0 ? s->length : 0;
@@ -65,46 +84,54 @@ slice_of_numbers(struct fmp_shared *s, PyObject *slice)
     return fmp_shared_leave(s, list);
 }
 
-static PyObject *
-array_subscript(PyObject *self, PyObject *key)
+static FMP_APART PyObject *
+subscript_any(struct fmp_shared *s, PyObject *key)
 {
-    struct fmp_shared *s = fmp_shared_of(self);
     if (PySlice_Check(key) && s->ctype != NULL && !s->ctype->text) {
         return slice_of_numbers(s, key);
-    }
-    const char *at = s->ctype != NULL ? item_of(s, key) : NULL;
-    PyObject *item;
-    if (FMP_LIKELY(at != NULL && fmp_shared_get_briefly(s, s->ctype, at, &item))) {
-        return item;
     }
     if (FMP_UNLIKELY(fmp_shared_enter(s) < 0)) {
         return NULL;
     }
-    at = s->ctype != NULL ? item_of(s, key) : NULL; /* once more: the wait may have been long */
+    const char *at = s->ctype != NULL ? item_of(s, key) : NULL;
     return fmp_shared_leave(s, FMP_LIKELY(at != NULL) ? s->ctype->get(at) : PyObject_GetItem(s->obj, key));
+}
+
+static PyObject *
+array_subscript(PyObject *self, PyObject *key)
+{
+    struct fmp_shared *s = fmp_shared_of(self);
+    const char *at = s->ctype != NULL ? item_of(s, key) : NULL;
+    PyObject *item;
+    bool is_got = at != NULL && fmp_shared_get_briefly(s, s->ctype, at, &item);
+    return FMP_LIKELY(is_got) ? item : subscript_any(s, key);
+}
+
+static FMP_APART int
+assign_any(struct fmp_shared *s, PyObject *key, PyObject *value)
+{
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "__delitem__");
+        return -1;
+    }
+    if (FMP_UNLIKELY(fmp_shared_enter(s) < 0)) {
+        return -1;
+    }
+    int rc = 0;
+    char *at = s->ctype != NULL ? item_of(s, key) : NULL;
+    if (FMP_UNLIKELY(at == NULL || !s->ctype->set(at, value))) {
+        rc = PyObject_SetItem(s->obj, key, value);
+    }
+    return fmp_shared_leave_int(s, rc);
 }
 
 static int
 array_ass_subscript(PyObject *self, PyObject *key, PyObject *value)
 {
     struct fmp_shared *s = fmp_shared_of(self);
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "__delitem__");
-        return -1;
-    }
-    char *at = s->ctype != NULL ? item_of(s, key) : NULL;
-    if (FMP_LIKELY(at != NULL && fmp_shared_set_briefly(s, s->ctype, at, value))) {
-        return 0;
-    }
-    if (FMP_UNLIKELY(fmp_shared_enter(s) < 0)) {
-        return -1;
-    }
-    int rc = 0;
-    at = s->ctype != NULL ? item_of(s, key) : NULL; /* as above */
-    if (FMP_UNLIKELY(at == NULL || !s->ctype->set(at, value))) {
-        rc = PyObject_SetItem(s->obj, key, value);
-    }
-    return fmp_shared_leave_int(s, rc);
+    char *at = s->ctype != NULL && value != NULL ? item_of(s, key) : NULL;
+    bool is_set = at != NULL && fmp_shared_set_briefly(s, s->ctype, at, value);
+    return FMP_LIKELY(is_set) ? 0 : assign_any(s, key, value);
 }
 
 static Py_ssize_t
