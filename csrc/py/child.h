@@ -52,6 +52,7 @@
     X(modules)              \
     X(locked)               \
     X(random)               \
+    X(raw)                  \
     X(register)             \
     X(run)                  \
     X(stderr)               \

@@ -15,9 +15,9 @@ static struct {
     bool is_lent;
 } spare = {.fd = -1};
 
-/* sys.stdin as it was before the fork, and what is to be closed of it. */
+/* sys.stdin as it was before the fork, and the raw file under it, or NULL. */
 static struct {
-    PyObject *stream, *under;
+    PyObject *stream, *file;
 } old;
 
 /* open(fd, closefd=False) for the file under the spare stream. */
@@ -49,33 +49,33 @@ lend(void)
     return rc;
 }
 
-/* Has the object no method of this name but its type's, which is C's? */
+/* Is this of just that type of the module _io, with the type's methods? */
 static bool
-has_plain_method(PyObject *object, PyObject *name)
+is_plain(PyObject *stream, PyObject **type, const char *name)
 {
-    PyObject *method = PyObject_GetAttr(object, name);
-    bool is = method != NULL && PyCFunction_Check(method) && PyCFunction_GET_SELF(method) == object;
-    Py_XDECREF(method);
+    if (stream == NULL || fmp_py_lookup(type, "_io", name) == NULL || (PyObject *)Py_TYPE(stream) != *type) {
+        return false;
+    }
+    PyObject *own = PyObject_GenericGetDict(stream, NULL);
+    bool is = own != NULL && PyDict_GetItemWithError(own, FMP_NAME(close)) == NULL &&
+              PyDict_GetItemWithError(own, FMP_NAME(flush)) == NULL;
+    Py_XDECREF(own);
     return is;
 }
 
-/* To close a text stream for reading, of Python's own types, is to close the buffer under it: it has nothing to flush.
- * A new reference; the stream itself for any other. */
+/* To close a text stream for reading, of Python's own types, is to close the file under it: nothing is to be flushed,
+ * and the others are closed when that is. A new reference; NULL for any other stream. */
 static PyObject *
-find_under(PyObject *stream)
+find_file(PyObject *stream)
 {
-    static PyObject *text, *reader; /* types */
-    if (fmp_py_lookup(&text, "_io", "TextIOWrapper") == NULL ||
-        fmp_py_lookup(&reader, "_io", "BufferedReader") == NULL || (PyObject *)Py_TYPE(stream) != text ||
-        !has_plain_method(stream, FMP_NAME(close)) || !has_plain_method(stream, FMP_NAME(flush))) {
-        return Py_NewRef(stream);
-    }
-    PyObject *buffer = PyObject_GetAttr(stream, FMP_NAME(buffer));
-    if (buffer != NULL && (PyObject *)Py_TYPE(buffer) == reader) {
-        return buffer;
-    }
+    static PyObject *text, *reader, *raw; /* types */
+    PyObject *buffer = is_plain(stream, &text, "TextIOWrapper") ? PyObject_GetAttr(stream, FMP_NAME(buffer)) : NULL;
+    PyObject *file = is_plain(buffer, &reader, "BufferedReader") ? PyObject_GetAttr(buffer, FMP_NAME(raw)) : NULL;
     Py_XDECREF(buffer);
-    return Py_NewRef(stream);
+    if (!is_plain(file, &raw, "FileIO")) {
+        Py_CLEAR(file);
+    }
+    return file;
 }
 
 void
@@ -83,7 +83,7 @@ fmp_child_lend_stdin(void)
 {
     old.stream = FMP_STD(sys, stdin);
     if (spare.stream != NULL && old.stream != NULL && old.stream != Py_None) {
-        old.under = find_under(old.stream);
+        old.file = find_file(old.stream);
         (void)lend();
         PyErr_Clear(); /* it will be met again in the child */
     }
@@ -96,14 +96,14 @@ fmp_child_take_stdin_back(void)
         close(spare.fd);
         spare.is_lent = false;
     }
-    Py_CLEAR(old.under);
+    Py_CLEAR(old.file);
 }
 
 static int
 close_old(PyObject *stream)
 {
-    PyObject *under = stream == old.stream && old.under != NULL ? old.under : stream;
-    int rc = fmp_child_drop(PyObject_CallMethodNoArgs(under, FMP_NAME(close)));
+    PyObject *closed = stream == old.stream && old.file != NULL ? old.file : stream;
+    int rc = fmp_child_drop(PyObject_CallMethodNoArgs(closed, FMP_NAME(close)));
     if (rc < 0 && (PyErr_ExceptionMatches(PyExc_OSError) || PyErr_ExceptionMatches(PyExc_ValueError))) {
         PyErr_Clear();
         rc = 0;
