@@ -25,6 +25,7 @@ from .process import ForkProcess, Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 __all__ = ["plain_child"]
@@ -46,12 +47,7 @@ def plain_child(process_obj: Any, sentinel: int) -> tuple[Any, Any, Any] | None:
         with suppress(OSError):
             _keep_stdin()
     parent = process._ParentProcess(process_obj._parent_name, process_obj._parent_pid, sentinel)
-    if context._default_context._actual_context is context._contexts["fork"] and (
-        process_obj._start_method is None
-        or standard_context._default_context._actual_context is standard_context._concrete_contexts["fork"]
-    ):
-        return process_obj, parent, None
-    return process_obj, parent, _set_start_method
+    return process_obj, parent, tuple(_choices(process_obj))
 
 
 def _keep_stdin() -> None:
@@ -66,10 +62,16 @@ def _keep_stdin() -> None:
     _core.keep_stdin(stream, stream.buffer.raw)
 
 
-def _set_start_method(process_obj: Any) -> None:
+def _choices(process_obj: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield default contexts whose start method is another than what `_after_fork` sets, and the context of that."""
+    default: Any = context._default_context
+    if default._actual_context is not context._contexts["fork"]:
+        yield default, context._contexts["fork"]
+    default = standard_context._default_context
     if process_obj._start_method is not None:
-        standard_context._force_start_method(process_obj._start_method)
-    context.force_start_method("fork")
+        chosen = standard_context._concrete_contexts[process_obj._start_method]
+        if default._actual_context is not chosen:
+            yield default, chosen
 
 
 def _failed(process_obj: Any, error: BaseException, where: str) -> int:

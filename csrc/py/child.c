@@ -221,12 +221,24 @@ fail(PyObject *process, const char *where)
     return PyObject_CallFunction(fmp_std.failed, "OOs", process, error, where);
 }
 
+static int
+set_start_methods(PyObject *choices)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(choices); i++) {
+        PyObject *choice = PyTuple_GET_ITEM(choices, i);
+        if (PyObject_SetAttr(PyTuple_GET_ITEM(choice, 0), FMP_NAME(_actual_context), PyTuple_GET_ITEM(choice, 1)) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* The exit code, or NULL with an exception set. */
 static PyObject *
-live(PyObject *process, PyObject *parent, PyObject *set_method)
+live(PyObject *process, PyObject *parent, PyObject *choices)
 {
-    if ((set_method != Py_None && fmp_child_drop(PyObject_CallOneArg(set_method, process)) < 0) ||
-        become(process, parent) < 0 || forget_parents() < 0 || PyErr_CheckSignals() < 0) {
+    if (set_start_methods(choices) < 0 || become(process, parent) < 0 || forget_parents() < 0 ||
+        PyErr_CheckSignals() < 0) {
         return fail(process, "begin");
     }
     /* a signal that has come during the last call is handled here, where Python would have looked again */
@@ -240,12 +252,12 @@ live(PyObject *process, PyObject *parent, PyObject *set_method)
 }
 
 static _Noreturn void
-live_and_end(PyObject *process, PyObject *parent, PyObject *set_method)
+live_and_end(PyObject *process, PyObject *parent, PyObject *choices)
 {
     PyObject *code = NULL;
     bool ok = !RUNS_ATEXIT || begin_atexit() == 0;
     if (ok) {
-        code = live(process, parent, set_method);
+        code = live(process, parent, choices);
         if (code == NULL) {
             PyErr_Clear();
             code = PyLong_FromLong(1);
@@ -262,8 +274,14 @@ live_and_end(PyObject *process, PyObject *parent, PyObject *set_method)
 
 /* ---- the functions ---- */
 
-/* This thread forks a child that is to be run by run_child. */
+/* This thread forks children that are to be run by run_child. */
 static _Thread_local bool is_led;
+
+void
+fmp_child_lead(bool leads)
+{
+    is_led = leads;
+}
 
 /* Between the fork and Python's own, which may do anything. */
 static void
@@ -294,8 +312,8 @@ PyDoc_STRVAR(
 static PyObject *
 child_fork(PyObject *Py_UNUSED(module), PyObject *plain)
 {
-    PyObject *process = NULL, *parent = NULL, *set_method = NULL;
-    if (plain != Py_None && !PyArg_ParseTuple(plain, "OOO", &process, &parent, &set_method)) {
+    PyObject *process = NULL, *parent = NULL, *choices = NULL;
+    if (plain != Py_None && !PyArg_ParseTuple(plain, "OOO!", &process, &parent, &PyTuple_Type, &choices)) {
         return NULL;
     }
     is_led = process != NULL;
@@ -303,7 +321,7 @@ child_fork(PyObject *Py_UNUSED(module), PyObject *plain)
     is_led = false;
     if (pid == 0 && process != NULL) {
         if (fmp_std_is_plain()) {
-            live_and_end(process, parent, set_method);
+            live_and_end(process, parent, choices);
         }
         fmp_child_take_stdin_back();
     }
@@ -311,18 +329,18 @@ child_fork(PyObject *Py_UNUSED(module), PyObject *plain)
 }
 
 const char fmp_child_run_child_doc[] =
-    "run_child(process, parent, set_method)\n--\n\n"
-    "In a child: becomes the process, whose parent is the given object, runs it and ends. `set_method` is\n"
-    "called with the process first, or None. Comes back where something has been replaced since.";
+    "run_child(process, parent, choices)\n--\n\n"
+    "In a child: becomes the process, whose parent is the given object, runs it and ends. `choices` are pairs of\n"
+    "default contexts and what is to be the actual one of each. Comes back where something has been replaced since.";
 PyObject *
 fmp_child_run_child(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *process, *parent, *set_method;
-    if (!PyArg_ParseTuple(args, "OOO", &process, &parent, &set_method)) {
+    PyObject *process, *parent, *choices;
+    if (!PyArg_ParseTuple(args, "OOO!", &process, &parent, &PyTuple_Type, &choices)) {
         return NULL;
     }
     if (fmp_std_is_plain()) {
-        live_and_end(process, parent, set_method);
+        live_and_end(process, parent, choices);
     }
     Py_RETURN_NONE;
 }

@@ -10,6 +10,7 @@
 /* What is looked up by name, each time anew, as it may have been replaced. */
 #define FMP_CHILD_NAMES(X)  \
     X(_active)              \
+    X(_actual_context)      \
     X(_active_limbo_lock)   \
     X(_after_fork)          \
     X(_args)                \
@@ -117,6 +118,10 @@ int fmp_child_close_stdin(void);
 /* Before the fork of such a child, and after it in the parent. */
 void fmp_child_lend_stdin(void);
 void fmp_child_take_stdin_back(void);
+
+/* child.c. Are the children that this thread forks next, but not by fork_child, to be run by run_child? Such a child of
+ * another kind calls fmp_child_take_stdin_back. */
+void fmp_child_lead(bool leads);
 
 /* child_threads.c. Before each fork of fastmp's, and after it in the parent. An exception may be set. */
 void fmp_child_look_at_threads(void);

@@ -79,6 +79,7 @@ begin(const struct template *template, int me)
             return NULL;
         }
     }
+    fmp_child_take_stdin_back();
     return PyObject_CallFunction(template->run, "i", me);
 }
 
@@ -113,7 +114,9 @@ fork_both(struct template *template, PyObject *list)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     fmp_crew_expect_workers(crew);
+    fmp_child_lead(true);
     int made = fmp_runtime_fork_dormant(children, 2, pids, &me);
+    fmp_child_lead(false);
     if (me != (int)crew->max_workers) {
         pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
