@@ -94,11 +94,17 @@ def _count_threads() -> int:
 
 
 def start_all(
-    crew: _core.Crew, count: int, make: Callable[[int, int], Any], template: Template, places: dict[int, Any]
+    crew: _core.Crew,
+    count: int,
+    make: Callable[[int, int], Any],
+    template: Template,
+    pool: list[Any],
+    places: dict[int, Any],
 ) -> None:
-    """Start as many workers as there can be, and the template: the processes are in `places` then.
+    """Start as many workers as there can be, and the template: the processes are in the pool, which is empty, then.
 
-    All that can be is done before the fork: afterwards each page that is written to is copied.
+    All that can be is done before the fork: as long as there are copies of this process, each page that is written to
+    is copied, and to free an object is to write, too. So what is used up is freed when the template ends.
 
     :param make: called with a place and a pidfd of this process
     """
@@ -114,20 +120,23 @@ def start_all(
     try:
         processes = [make(place, parent) for place in range(count)]
         _expect(crew, processes, template)
+        pool += processes
         places.update(enumerate(processes))
         # What each that begins would make itself, and copy pages for, is made once here.
         plain = [plain_child(process, parent) for process in processes]
+        template.used = partial(_forget_use, processes, plain)
         run = partial(_run, processes, template, parent)
-        with suppress(OSError):
-            _core.fork_dormant(crew, owner, template.sockets, parent, ALL_AFTER, plain, run, pids)
+        _core.fork_dormant(crew, owner, template.sockets, parent, ALL_AFTER, plain, run, pids)
+    except OSError:
+        pass
     finally:  # signals have waited, and are handled as soon as it returns
         if os.getpid() == owner:  # else an `os._exit` has raised at the end of a child
             os.close(parent)
-            with suppress(OSError):
-                template.made(pids[1] if len(pids) > 1 else None)
-            _have_started(processes)
+            template.made(pids[1] if len(pids) > 1 else None)
+            process_module._children.update(processes)
     if template.pid is None:
-        _undo(crew, places, processes[len(pids[:1]) :])
+        template.free_used()
+        _undo(crew, pool, places, len(pids[:1]))
 
 
 def _expect(crew: _core.Crew, processes: list[Any], template: Template) -> None:
@@ -135,21 +144,22 @@ def _expect(crew: _core.Crew, processes: list[Any], template: Template) -> None:
     process_module._cleanup()
     for place, process in enumerate(processes):
         process._popen = (_Later if place else _First)(crew, place, template)
-
-
-def _have_started(processes: list[Any]) -> None:
-    """Do what `start` does in the parent after the fork."""
-    for process in processes:
         process._sentinel = -1  # to be asked for
+
+
+def _forget_use(processes: list[Any], plain: list[Any]) -> None:
+    """Do what `start` does in the parent after the fork."""
+    plain.clear()
+    for process in processes:
         del process._target, process._args, process._kwargs
-    process_module._children.update(processes)
 
 
-def _undo(crew: _core.Crew, places: dict[int, Any], processes: Sequence[Any]) -> None:
-    """Forget the last processes, which there cannot be without a template, and end those of them that it has forked."""
-    process_module._children.difference_update(processes)
-    for _ in processes:
-        place, _process = places.popitem()
+def _undo(crew: _core.Crew, pool: list[Any], places: dict[int, Any], made: int) -> None:
+    """Forget the processes that there cannot be without a template, and end those of them that it has forked."""
+    process_module._children.difference_update(pool[made:])
+    del pool[made:]
+    while len(places) > made:
+        place, _ = places.popitem()
         pid = _core.meet_worker(crew, place, 0)
         if pid:
             popen_fork.undo(pid)

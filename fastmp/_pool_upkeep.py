@@ -51,6 +51,7 @@ class Upkeep:
         _lock: threading.RLock
         _ended: threading.Event
         _template: Template | None
+        _terminate: Any
         _crew: _core.Crew
 
     def _has_usual_process(self) -> bool:
@@ -63,7 +64,11 @@ class Upkeep:
             if not self._start_dormant():
                 self._repopulate_pool()
                 self._template = self._make_template()
+            if self._terminate is None:
+                self._arm()
         except BaseException:
+            if self._terminate is not None:
+                self._terminate.cancel()
             if self._template is not None:
                 self._template.end()
             for process in self._pool:
@@ -73,6 +78,11 @@ class Upkeep:
             if self._template is not None:
                 self._template.reap()
             raise
+
+    def _arm(self) -> None:
+        """From now on the workers end with the pool."""
+        parts = (self._crew, self._pool, self._places, self._lock, self._ended, self._template)
+        self._terminate = util.Finalize(self, self._terminate_pool, args=parts, exitpriority=15)
 
     def _repopulate_pool(self) -> None:
         """Start workers until there are as many as there should be."""
@@ -108,12 +118,11 @@ class Upkeep:
             return False  # no more descriptors: who needs none may still go on
         self._template = template
         make_first = functools.partial(self._make_dormant_worker, Results(self._crew.by_value.names))
-        try:
-            start_all(self._crew, self._processes, make_first, template, self._places)
-        finally:
-            self._pool += self._places.values()
+        self._arm()
+        start_all(self._crew, self._processes, make_first, template, self._pool, self._places)
         if template.pid is None:
-            self._template = None
+            self._terminate.cancel()
+            self._template = self._terminate = None
             self._repopulate_pool()  # there are fewer than wanted: it says why
         return True
 

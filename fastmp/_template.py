@@ -21,6 +21,7 @@ Called by: `fastmp/pool.py`, `fastmp/_pool_upkeep.py`, `fastmp/concurrent/future
 
 from __future__ import annotations
 
+import errno
 import marshal
 import mmap
 import os
@@ -70,6 +71,7 @@ class Template:
         self.is_new = True  # it is still to be forked
         self.is_over = False  # it was told to end
         self.code = 0  # how workers that it has not forked by then have ended
+        self.used: Callable[[], None] | None = None  # frees what is used up once it is forked
         self._owner = os.getpid()
         self._make = make
         self._signals = signal.pthread_sigmask(signal.SIG_BLOCK, [])
@@ -91,29 +93,20 @@ class Template:
             return self._pid is None or popen_fork.readable(self._pidfd, 0)
 
     def made(self, pid: int | None) -> None:
-        """It is this process, or there can be none.
-
-        :raises OSError: if there can be no descriptor to watch it; then it has ended
-        """
-        try:
-            if pid is not None:
-                self._watch(pid)
-        finally:
-            if self._pid is None:
-                self._socket.close()
-            self._theirs.close()
-            self.is_new = False
-            del self._make  # it may refer to who has this template
-
-    def _watch(self, pid: int) -> None:
-        try:
-            self._pidfd = _core.pidfd_open(pid)
-        except OSError:
-            popen_fork.undo(pid)
-            raise
-        self._pid = pid
-        if self.crew is not None:
-            self.crew.template_pid = pid
+        """It is this process, or there can be none; nor can there be if there is no descriptor to watch it."""
+        if pid is not None:
+            try:
+                self._pidfd = _core.pidfd_open(pid)
+                self._pid = pid
+            except OSError:
+                popen_fork.undo(pid)
+        if self._pid is None:
+            self._socket.close()
+        elif self.crew is not None:
+            self.crew.template_pid = self._pid
+        self._theirs.close()
+        self.is_new = False
+        del self._make  # it may refer to who has this template
 
     def fork_now(self) -> Template:
         """Fork it.
@@ -132,6 +125,8 @@ class Template:
         finally:
             os.close(parent)
             signal.pthread_sigmask(signal.SIG_SETMASK, self._signals)
+        if self._pid is None:
+            raise OSError(errno.EMFILE, "no descriptor for a template")
         return self
 
     def _fork(self, parent: int) -> int:
@@ -203,6 +198,13 @@ class Template:
                 self.crew.close()
             with suppress(OSError):
                 self._socket.shutdown(SHUT_RDWR)
+            self.free_used()
+
+    def free_used(self) -> None:
+        """Free what is used up: where there is no template, or while those who were forked end."""
+        used, self.used = self.used, None
+        if used is not None:
+            used()
 
     def reap(self) -> None:
         """Wait for the end of a template that was told so; it is killed if that takes long."""

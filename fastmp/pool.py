@@ -181,10 +181,9 @@ class Pool(Upkeep):
         self._crew.maintain = weakly(me, Pool._maintain_pool)
         self._crew.need_helper = weakly(me, Pool._start_helper)
         self._crew.by_value = Sender(is_forking(self._ctx))
+        self._terminate: Any = None
         self._populate_pool()
-        parts = (self._crew, self._pool, self._places, self._lock, self._ended, self._template)
         self._state = RUN
-        self._terminate = util.Finalize(self, Pool._terminate_pool, args=parts, exitpriority=15)
         if maxtasksperchild is not None:
             self._start_helper()  # workers must be replaced also while nobody waits
 

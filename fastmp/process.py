@@ -43,6 +43,8 @@ class _More:
         number: int = plain.sentinel
         if number < 0:  # a pool's worker that is forked when somebody looks at it
             process: Any = self
+            if self is _process._current_process:  # type: ignore[attr-defined]
+                raise ValueError("process not started")
             number = process._popen.sentinel
         return number
 

@@ -395,6 +395,9 @@ fmp_worker_run(struct fmp_crew *crew, uint32_t place, Py_ssize_t max_tasks, PyOb
         crew->tasks.on_taken_ctx = me.line;
         /* Only the parent may recover cells here: it must learn which task a killed worker had taken. */
         crew->tasks.ring.bystander = crew->results.ring.bystander = true;
+        if (!fmp_ring_may_pop(&crew->tasks.ring)) {
+            fmp_wire_practise();
+        }
         count = work(&me, max_tasks);
         (void)fmp_fetch_add_relaxed(&crew->shm->leavers, 1); /* relaxed: ordered by E1 */
         fmp_ec_notify(&crew->results.ring.shm->items, INT32_MAX);

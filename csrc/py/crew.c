@@ -100,6 +100,11 @@ crew_init(PyObject *self, PyObject *args, PyObject *kwargs)
         crew->bad_result = is_strict ? Py_NewRef(Py_True) : NULL;
     }
     crew->shm = fmp_handle_at(&crew->shm_handle);
+    static bool is_ready;
+    if (!is_ready) {
+        fmp_wire_practise(); /* workers that are forked find it done */
+        is_ready = true;
+    }
     return 0;
 }
 

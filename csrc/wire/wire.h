@@ -48,6 +48,9 @@ PyObject *fmp_wire_decode(const void *data, size_t bytes, PyObject *owner);
 /* The same for a message that is one bytes object, or one ASCII str of two characters or more, and may change
  * meanwhile. No Python code runs. NULL without an exception if it is something else, or this fails: decode a copy. */
 PyObject *fmp_wire_leaf(const unsigned char *data, size_t bytes);
+/* Makes ready what decoding a pickle takes, by decoding one: in the parent what its children would look up, in a child
+ * that has nothing else to do the pages that are copied when they are written to. */
+void fmp_wire_practise(void);
 /*
  * Decodes the message of `bytes` in a heap block that this process owns and that has room for so many, and gives the
  * block back: at once, or when the last view on it dies (the block then has an owner made by fmp_wire_owner). Whatever

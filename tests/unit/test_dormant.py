@@ -238,6 +238,15 @@ def test_it_has_no_descriptors_of_the_templates():
         assert not any(name.startswith("socket:") for name in pool.apply(sockets))
 
 
+def test_a_worker_has_not_started_itself():
+    with FORK.Pool(1) as pool, pytest.raises(ValueError, match="not started"):
+        pool.apply(sentinel_of_this_process)
+
+
+def sentinel_of_this_process() -> int:
+    return fastmp.current_process().sentinel
+
+
 def sockets() -> list[str]:
     return [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
 
