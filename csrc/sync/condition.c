@@ -234,6 +234,7 @@ int
 fmp_condition_enlist(struct fmp_condition_waiter *w)
 {
     struct fmp_condition *c = w->condition;
+    w->told = fmp_death_count(c->shm);
     uint64_t ticket =
         fmp_fetch_add_relaxed(&c->shm->next_ticket, 1) & TICKET_MASK; /* relaxed: ordered by the condition's lock */
     int rc = enlist(w, ticket);
@@ -280,6 +281,7 @@ announce_sleep(struct fmp_condition_waiter *w, uint32_t *seen)
 static int
 end_of_slice(struct fmp_condition_waiter *w, bool last)
 {
+    w->told = fmp_death_count(w->condition->shm); /* K2: a death after this look ends the next sleep */
     redeliver_all(w->condition);
     if (last) {
         return give_up(w) ? -ETIMEDOUT : 0;
@@ -298,14 +300,16 @@ fmp_condition_sleep(struct fmp_condition_waiter *w, uint64_t deadline_ns)
         return 0;
     }
     uint64_t now = sys_now_ns();
-    uint64_t slice_end = sys_slice_end_ns(now, deadline_ns, FMP_RECHECK_NS);
-    int rc = fmp_ec_os.wait(low_half(record_of(w)), seen, fmp_death_count(w->condition->shm), slice_end);
+    w->slice_ns = fmp_death_slice_ns(w->condition->shm, now, w->slice_ns, FMP_RECHECK_NS, FMP_RECHECK_NS);
+    uint64_t slice_end = sys_slice_end_ns(now, deadline_ns, w->slice_ns);
+    int rc = fmp_ec_os.wait(low_half(record_of(w)), seen, w->told, slice_end);
     FMP_FAULT("condition:woken");
     fmp_spin_slept(&w->spin, rc == -ETIMEDOUT ? FMP_NEVER : sys_now_ns() - now);
     if (is_notified(w)) {
         return 0;
     }
-    return rc == -ETIMEDOUT ? end_of_slice(w, slice_end == deadline_ns) : -EINTR;
+    bool is_to_look = rc == -ETIMEDOUT || rc == FMP_DEATH_TOLD;
+    return is_to_look ? end_of_slice(w, rc == -ETIMEDOUT && slice_end == deadline_ns) : -EINTR;
 }
 
 void

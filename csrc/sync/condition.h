@@ -11,9 +11,9 @@
  * - notify gives to the oldest tickets. The stamp is the next ticket at that moment: only who waited then may have this
  * notification.
  * - A waiter that gives up and finds itself notified was notified; one that is interrupted passes the notification on.
- * - A NOTIFIED record of a process that has ended is claimed by any waiter at its re-check (FMP_RECHECK_NS) and goes to
- * the oldest waiter of that time. The receiver frees the record only when it has the lock again. So no notification is
- * lost to the dead.
+ * - A NOTIFIED record of a process that has ended is claimed by any waiter when a death is told, or at its re-check
+ * (FMP_RECHECK_NS, then twice as long each time), and goes to the oldest waiter of that time. The receiver frees the
+ * record only when it has the lock again. So no notification is lost to the dead.
  * - Records are freed by their owners; those of the dead when a notification meets them, or when no record is free.
  *
  *   order  what                                                    pairs with
@@ -47,7 +47,9 @@ struct fmp_condition {
 struct fmp_condition_waiter {
     struct fmp_condition *condition;
     struct fmp_spin spin;
-    uint32_t index; /* of the record */
+    uint32_t index;    /* of the record */
+    uint32_t told;     /* deaths, before the last look for what the dead have left */
+    uint64_t slice_ns; /* the length of the last sleep, if it was slept through */
 };
 
 /* Takes a record. 0, or -ENOSPC if `records` living threads wait already. */

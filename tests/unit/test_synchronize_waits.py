@@ -2,6 +2,7 @@
 
 import multiprocessing.synchronize
 import os
+import platform
 import signal
 import sys
 import threading
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 from support.processes import child, eventually, in_child, interrupted_after, killed_after, takes, thread
+from support.programs import output_of
 
 import fastmp
 from fastmp import synchronize
@@ -311,6 +313,31 @@ def test_the_lock_of_a_killed_notifier():
         be_notified()
     assert result == [True]
     assert condition.acquire(False)
+
+
+def tells_of_deaths():
+    """Whether this kernel wakes who sleeps when a process is killed (Linux 5.16)."""
+    major, minor = platform.release().split(".")[:2]
+    return (int(major), int(minor)) >= (5, 16)
+
+
+WAIT_LONG = """
+import resource
+import fastmp
+
+condition = fastmp.get_context("fork").Condition()
+with condition:
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+    condition.wait(1.8)
+    print(resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before)
+"""
+
+
+@pytest.mark.skipif(not tells_of_deaths(), reason="without futex_waitv who waits looks each 0.13 s")
+def test_who_waits_for_long_seldom_looks():
+    """After 0.128 s, 0.256 more, 0.512 more; in a program of its own, as after a death all look soon."""
+    (looks,) = output_of(WAIT_LONG)
+    assert int(looks) <= 7  # and 14, each 0.128 s
 
 
 # ---- Event ----
