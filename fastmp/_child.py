@@ -15,6 +15,7 @@ import sys
 import threading
 from contextlib import suppress
 from multiprocessing import context as _standard_context
+from multiprocessing import popen_fork as standard_popen
 from multiprocessing import process as _standard_process
 from multiprocessing import util as _util
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -170,7 +171,8 @@ _core.set_up_child(
         _original(owner, name)
         for owner, names in {
             process: ("current_process", "active_children", "_cleanup", "_ParentProcess"),
-            process.BaseProcess: ("_bootstrap", "_after_fork"),
+            process.BaseProcess: ("_bootstrap", "_after_fork", "start", "_check_closed"),
+            standard_popen.Popen: ("__init__",),
             util: (
                 "_close_stdin",
                 "_exit_function",
@@ -209,6 +211,11 @@ _threads = tuple(
 )
 #: Its digests in 3.11, 3.12 and 3.13: C stands for this code only (csrc/py/child_threads.c).
 KNOWN_THREADS = (102263707725140345, 269305147478997394, 250899634484071183)
+
+#: What _core.start_child stands for the end of, and its digests.
+_starts = (_original(process.BaseProcess, "start"), _original(standard_popen.Popen, "__init__"))
+KNOWN_STARTS = (1273761747069256240, 2087648514856613583, 699291487711050598)
+STARTS = _digest(_starts) in KNOWN_STARTS
 
 if _digest(_threads) in KNOWN_THREADS:
     _core.set_up_threads(

@@ -37,7 +37,7 @@ from types import BuiltinFunctionType
 from . import _core, popen_fork
 from ._child import plain_child
 from ._template import PATIENCE
-from .process import BaseProcess, ForkProcess, Process
+from .process import BaseProcess, ForkProcess, Forks, Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ util: Any = _util
 ALL_AFTER = 0.05
 #: Seconds between two looks whether a template that is to fork a worker has ended.
 LOOK = 0.04
-#: Methods of a process that a program may have replaced, to be called in each.
-_REPLACED = ("start", "run", "_bootstrap")
+#: Methods of a process that a program may have replaced, to be called in each, and the class that they are of.
+_REPLACED = {"start": Forks, "run": BaseProcess, "_bootstrap": BaseProcess}
 
 
 def may_sleep(cls: Any) -> bool:
@@ -81,8 +81,8 @@ def _is_forked(cls: Any) -> bool:
         cls = default_process_class()
     return cls is ForkProcess and all(
         getattr(getattr(BaseProcess, name), "__module__", None) == BaseProcess.__module__
-        and getattr(cls, name) is getattr(BaseProcess, name)
-        for name in _REPLACED
+        and getattr(cls, name) is getattr(owner, name)
+        for name, owner in _REPLACED.items()
     )
 
 

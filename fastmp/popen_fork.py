@@ -18,11 +18,13 @@ import sys
 from contextlib import suppress
 from math import ceil
 from multiprocessing import popen_fork as _standard
+from multiprocessing import process as _process
 from multiprocessing import util as _util
 from types import BuiltinFunctionType
 
-from . import _child, _core
+from . import _child, _core, context
 from ._timeouts import countable
+from .process import ForkProcess, Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Popen"]
 
-util: Any = _util  # its inner functions have no declared types
+# Their inner names have no declared types.
+process: Any = _process
+util: Any = _util
 
 UNKNOWN = 255  # the exit code of a child that something else has reaped, as in asyncio
 LONGEST_POLL_MS = 2**31 - 1
@@ -45,6 +49,7 @@ class Popen(_standard.Popen):
     pid: int
     sentinel: int
     returncode: int | None
+    finalizer: Any
 
     def _launch(self, process_obj: BaseProcess) -> None:
         if sys.is_finalizing():
@@ -75,7 +80,7 @@ class Popen(_standard.Popen):
         except ProcessLookupError:  # it has ended and something else has reaped it
             self.returncode = UNKNOWN
             self.sentinel = _readable_descriptor()
-        self.finalizer = util.Finalize(self, os.close, (self.sentinel,))
+        self.finalizer = _core.Closer(self.sentinel)
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """Return the exit code of a child that has ended, None for one that runs or is another process's child."""
@@ -126,6 +131,50 @@ class Popen(_standard.Popen):
         except OSError:
             if self.wait(timeout=0.1) is None:
                 raise
+
+
+def _forks(make: Any) -> bool:
+    """Whether this `_Popen` of a process makes a Popen of this module."""
+    if make is Process._Popen:
+        make = context.default_process_class()._Popen
+    return make is ForkProcess._Popen and Popen._launch is _LAUNCH
+
+
+def prepare(process_obj: Any) -> tuple[Any, ...] | None:
+    """Return the arguments of `_core.start_child`, or None for a process that `BaseProcess.start` is to start.
+
+    It does what that does before the fork, and `Popen` for it.
+    """
+    if (
+        not _child.STARTS
+        or process_obj._popen is not None
+        or process_obj._closed
+        or process_obj._parent_pid != os.getpid()
+        or process._current_process._config.get("daemon")
+        or not _forks(process_obj._Popen)
+        or sys.is_finalizing()
+    ):
+        return None
+    arguments = None
+    sentinel = _core.pidfd_open(process_obj._parent_pid)
+    try:
+        arguments = _arguments(process_obj, sentinel)
+    finally:
+        if arguments is None:
+            os.close(sentinel)
+    return arguments
+
+
+def _arguments(process_obj: Any, sentinel: int) -> tuple[Any, ...] | None:
+    plain = _child.plain_child(process_obj, sentinel)
+    if plain is None:
+        return None
+    process._cleanup()
+    util._flush_std_streams()
+    popen = Popen.__new__(Popen)
+    popen.returncode = popen.finalizer = None
+    popen._parent = process_obj._parent_pid
+    return process_obj, popen, plain, sentinel, _run_child
 
 
 def undo(pid: int) -> None:
@@ -179,3 +228,6 @@ def end_child() -> None:
         atexit._run_exitfuncs()
         util._flush_std_streams()
     _core.leave()
+
+
+_LAUNCH = Popen._launch

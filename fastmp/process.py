@@ -12,6 +12,8 @@ import signal
 from multiprocessing import process as _process
 from multiprocessing.process import BaseProcess, active_children, current_process, parent_process
 
+from . import _core
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,8 @@ _inherited: Any = BaseProcess  # its inner methods have no declared types
 #: `fastmp.context`, which imports this module, and says so when it is there. An import statement would be executed in
 #: each child, and write to pages that are copied for it.
 _context: Any = None
+#: `fastmp.popen_fork`, for the same reason, once it is needed.
+_popen_fork: Any = None
 
 __all__ = ["BaseProcess", "active_children", "current_process", "parent_process"]
 
@@ -31,6 +35,16 @@ __all__ = ["BaseProcess", "active_children", "current_process", "parent_process"
 def __getattr__(name: str) -> Any:
     """What is not here is the standard library's."""
     return getattr(_process, name)
+
+
+def _prepare(process_obj: Any) -> Any:
+    """Return the arguments of `_core.start_child` for a process, or None if it is to be started in the standard way."""
+    global _popen_fork
+    if _popen_fork is None:
+        from . import popen_fork
+
+        _popen_fork = popen_fork
+    return _popen_fork.prepare(process_obj)
 
 
 class _More:
@@ -83,7 +97,20 @@ class _More:
             process._popen._send_signal(signal.SIGINT)
 
 
-class Process(_More, _standard.Process):
+class Forks(_More):
+    """What may be made by fork."""
+
+    def start(self) -> None:
+        """Start the child process."""
+        prepared = _prepare(self)
+        if prepared is None:
+            plain: Any = super()
+            plain.start()
+        else:
+            _core.start_child(*prepared)
+
+
+class Process(Forks, _standard.Process):
     """A process of the default context's start method."""
 
     @staticmethod
@@ -95,7 +122,7 @@ class Process(_More, _standard.Process):
         _context.default_process_class()._after_fork()
 
 
-class ForkProcess(_More, _standard.ForkProcess):
+class ForkProcess(Forks, _standard.ForkProcess):
     """A process made by fork."""
 
     @staticmethod

@@ -304,17 +304,12 @@ look(bool is_before)
     PyErr_Restore(type, value, traceback); /* instead of what the look has met */
 }
 
-PyDoc_STRVAR(
-    fork_child_doc,
-    "fork_child(plain)\n--\n\n"
-    "Like fork(). If `plain` is a tuple, of the arguments of run_child, the child does not come back from it.");
-
-static PyObject *
-child_fork(PyObject *Py_UNUSED(module), PyObject *plain)
+pid_t
+fmp_child_fork(PyObject *plain)
 {
     PyObject *process = NULL, *parent = NULL, *choices = NULL;
     if (plain != Py_None && !PyArg_ParseTuple(plain, "OOO!", &process, &parent, &PyTuple_Type, &choices)) {
-        return NULL;
+        return -1;
     }
     is_led = process != NULL;
     pid_t pid = fmp_runtime_fork();
@@ -325,6 +320,18 @@ child_fork(PyObject *Py_UNUSED(module), PyObject *plain)
         }
         fmp_child_take_stdin_back();
     }
+    return pid;
+}
+
+PyDoc_STRVAR(
+    fork_child_doc,
+    "fork_child(plain)\n--\n\n"
+    "Like fork(). If `plain` is a tuple, of the arguments of run_child, the child does not come back from it.");
+
+static PyObject *
+child_fork(PyObject *Py_UNUSED(module), PyObject *plain)
+{
+    pid_t pid = fmp_child_fork(plain);
     return pid < 0 ? NULL : PyLong_FromPid(pid);
 }
 
@@ -353,6 +360,7 @@ static PyMethodDef child_functions[] = {
     {"set_up_random", fmp_child_set_up_random, METH_VARARGS, fmp_child_set_up_random_doc},
     {"is_plain_child", fmp_child_is_plain_child, METH_O, fmp_child_is_plain_child_doc},
     {"fork_child", child_fork, METH_O, fork_child_doc},
+    {"start_child", fmp_child_start_child, METH_VARARGS, fmp_child_start_child_doc},
     {"run_child", fmp_child_run_child, METH_VARARGS, fmp_child_run_child_doc},
     {NULL, NULL, 0, NULL},
 };

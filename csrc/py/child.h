@@ -33,9 +33,11 @@
     X(_native_id)           \
     X(_ncallbacks)          \
     X(_parent_process)      \
+    X(_popen)               \
     X(_process_counter)     \
     X(_run_after_forkers)   \
     X(_run_exitfuncs)       \
+    X(_sentinel)            \
     X(_shutdown)            \
     X(_shutdown_locks)      \
     X(_shutdown_locks_lock) \
@@ -44,18 +46,22 @@
     X(_threading_atexits)   \
     X(_tstate_lock)         \
     X(_waiters)             \
+    X(_watch)               \
     X(buffer)               \
     X(close)                \
     X(data)                 \
+    X(finalizer)            \
     X(flush)                \
     X(gauss_next)           \
     X(info)                 \
     X(modules)              \
     X(locked)               \
     X(random)               \
+    X(pid)                  \
     X(raw)                  \
     X(register)             \
     X(run)                  \
+    X(sentinel)             \
     X(stderr)               \
     X(stdin)                \
     X(stdout)               \
@@ -143,11 +149,16 @@ fmp_child_set_vectorcall(PyObject *function, vectorcallfunc call)
     return was;
 }
 
+/* child.c. As fmp_runtime_fork. A tuple `plain` has the arguments of run_child, and then a child comes back only where
+ * something has been replaced since. */
+pid_t fmp_child_fork(PyObject *plain);
+
 /* Functions of the module, each with its docstring. */
 #define FMP_CHILD_FUNCTIONS(X) \
     X(set_up_child)            \
     X(set_up_threads)          \
     X(set_up_random)           \
+    X(start_child)             \
     X(is_plain_child)          \
     X(keep_stdin)              \
     X(has_stdin)               \

@@ -11,6 +11,7 @@
 #define FMP_PY_UNITS(X) \
     X(process)          \
     X(child)            \
+    X(child_watch)      \
     X(newcomer)         \
     X(queue)            \
     X(block)            \

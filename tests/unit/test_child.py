@@ -154,6 +154,39 @@ class Fails(mp.Process):
     def run(self):
         fails()
 
+class Chooses(mp.Process):
+    @staticmethod
+    def _Popen(process_obj):
+        tell("own _Popen")
+        return mp.Process._Popen(process_obj)
+
+class Starts(mp.Process):
+    def start(self):
+        tell("own start")
+        super().start()
+
+def refused(child):
+    for name in ("start", "start", "close", "start"):
+        try:
+            getattr(child, name)()
+        except Exception as error:
+            tell(name, repr(error))
+        if name == "start" and child._popen is not None:
+            child.join()
+
+def starts_another():
+    refused(mp.Process(target=who))
+
+def frees():
+    child = mp.Process()
+    child.start()
+    child.join()
+    tell(child.sentinel == child._popen.sentinel, hasattr(child, "_target"), child._popen.returncode)
+    path = f"/proc/self/fd/{child.sentinel}"
+    tell(os.path.exists(path), child in process._children)
+    del child
+    tell(os.path.exists(path))
+
 class Closed:
     def flush(self):
         raise OSError
@@ -216,6 +249,12 @@ cases = {
     "fails in its own run": lambda: run(cls=Fails),
     "own run": lambda: run(who, cls=Own),
     "bound": bound,
+    "own _Popen": lambda: run(who, cls=Chooses),
+    "own start": lambda: run(who, cls=Starts),
+    "start": lambda: replaced(process.BaseProcess, "start"),
+    "refused": lambda: refused(mp.Process()),
+    "daemon starts": lambda: run(starts_another, daemon=True),
+    "frees": frees,
     "input": lambda: run(input_is_empty),
     "more input": input_is_plain,
     "registers": lambda: run(registers),
@@ -308,6 +347,7 @@ def test_no_python_of_the_standard_library_is_below_the_target_of_a_child(both):
 
 def test_what_modules_do_in_a_child_is_known_of_this_python():
     """C stands for that code: of other code the digest is to be added, once it has been read."""
+    assert _child.STARTS
     assert _child._digest(_child._threads) in _child.KNOWN_THREADS
     assert _child._digest((_child._original(random.Random, "seed"),)) in _child.KNOWN_SEEDS
 

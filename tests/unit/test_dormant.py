@@ -289,11 +289,12 @@ def test_no_more_processes(monkeypatch):
         pids.append(made[0])
         popen_fork.undo(made[1])
 
-    def refuse(plain):
+    def refuse(process, popen, plain, sentinel, run):
+        os.close(sentinel)
         raise BlockingIOError("no more")
 
     monkeypatch.setattr(_dormant._core, "fork_dormant", fewer)
-    monkeypatch.setattr(_dormant._core, "fork_child", refuse)
+    monkeypatch.setattr(_dormant._core, "start_child", refuse)
     with pytest.raises(BlockingIOError):
         FORK.Pool(3)
     assert len(made) == 2  # the first worker and the template
