@@ -130,6 +130,7 @@ hush_if_watched(struct fmp_pipe_end *end)
 int
 fmp_pipe_recv(struct fmp_pipe_end *end, struct fmp_message *m)
 {
+    bool may_pause = true; /* once: others may take what comes, and signals are looked at in the wait */
     for (;;) {
         int rc = fmp_message_pop(&end->in->channel, m);
         if (FMP_LIKELY(rc == 0)) {
@@ -140,7 +141,8 @@ fmp_pipe_recv(struct fmp_pipe_end *end, struct fmp_message *m)
             fmp_py_raise(rc, "a damaged message was dropped");
             return FMP_PY_ERROR;
         }
-        if (fmp_ring_let_fill(fmp_pipe_ring(end->in))) {
+        if (may_pause && fmp_ring_let_fill(fmp_pipe_ring(end->in))) {
+            may_pause = false;
             continue;
         }
         rc = fmp_pipe_poll(end, FMP_NEVER);

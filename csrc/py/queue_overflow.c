@@ -7,7 +7,6 @@
  * ring.
  */
 #include "py/queue.h"
-#include "ring/pace.h"
 
 #include <string.h>
 
@@ -110,9 +109,6 @@ fmp_queue_feed(PyObject *self, PyObject *unused)
     while ((rc = fmp_overflow_send(q)) != 0) {
         if (rc != -EAGAIN) {
             return fmp_py_raise(rc, NULL);
-        }
-        if (fmp_ring_let_drain(fmp_queue_ring(q))) {
-            continue;
         }
         if (fmp_py_await(&fmp_queue_ring(q)->shm->space, fmp_ring_may_push, fmp_queue_ring(q), FMP_NEVER, &spin) < 0) {
             return NULL;

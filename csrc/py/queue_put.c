@@ -27,12 +27,14 @@ await_space(struct fmp_queue *q, uint64_t deadline_ns)
 static int
 send_by(struct fmp_queue *q, struct fmp_wire_writer *w, uint64_t deadline_ns)
 {
+    bool may_pause = deadline_ns != 0; /* once: others may take the room, and signals are looked at in the wait */
     for (;;) {
         int rc = fmp_message_send(&q->channel, FMP_MESSAGE_OBJECT, NULL, w);
         if (rc != -EAGAIN) {
             return rc == 0 ? FMP_PY_READY : FMP_PY_ERROR;
         }
-        if (deadline_ns != 0 && fmp_ring_let_drain(fmp_queue_ring(q))) {
+        if (may_pause && fmp_ring_let_drain(fmp_queue_ring(q))) {
+            may_pause = false;
             continue;
         }
         bool counted_full = fmp_ring_count(fmp_queue_ring(q)) >= fmp_queue_ring(q)->limit;
@@ -85,12 +87,14 @@ send_unbounded(struct fmp_queue *q, struct fmp_wire_writer *w)
         return overflow(q, w); /* behind what waits already */
     }
     uint64_t head = 0, seen = UINT64_MAX;
+    bool may_pause = true; /* once, as above */
     for (;;) {
         int rc = fmp_message_send(&q->channel, FMP_MESSAGE_OBJECT, NULL, w);
         if (rc != -EAGAIN) {
             return rc;
         }
-        if (fmp_ring_let_drain(fmp_queue_ring(q))) {
+        if (may_pause && fmp_ring_let_drain(fmp_queue_ring(q))) {
+            may_pause = false;
             continue;
         }
         head = fmp_load_relaxed(&fmp_queue_ring(q)->shm->head); /* relaxed: a sign of life, no more */

@@ -1,6 +1,6 @@
 /*
- * Pace: how the two sides of a ring keep out of each other's way. Called by: py/queue*.c, conn/pipe_*.c, pool/, when a
- * ring that they work on turns out to be empty or full, before they wait.
+ * Pace: how the two sides of a ring keep out of each other's way. Called by: py/queue_{get,put}.c, conn/pipe_*.c, when
+ * a ring that they work on turns out to be empty or full, before they wait.
  *
  * Whoever looks at a place that the other side is about to change takes the cache line away from him, and each such
  * look costs him a journey of it: two processes that meet at every message spend most of their time on that, although
