@@ -124,42 +124,52 @@ fmp_ec_never_held_up(void *ctx)
     return false;
 }
 
+/* What fmp_ec_await was called with. */
+struct wait {
+    struct fmp_ec_shm *ec;
+    fmp_ec_ready_fn ready;
+    void *ctx;
+    uint64_t deadline_ns;
+    struct fmp_spin *spin;
+};
+
 /* Is the sleep to come one that only a death, a wake-up or a signal ends? A signal that came while this thread spun
  * does not: Python's handler has noted it, and nobody has looked. */
 static bool
-is_to_look_at_signals(struct fmp_ec_shm *ec, uint64_t now_ns, uint64_t deadline_ns, const struct fmp_spin *spin)
+is_to_look_at_signals(const struct wait *w, uint64_t now_ns)
 {
-    return spin->held_up != NULL && fmp_death_is_told(ec) && deadline_ns - now_ns > FMP_RECHECK_NS &&
+    return w->spin->held_up != NULL && fmp_death_is_told(w->ec) && w->deadline_ns - now_ns > FMP_RECHECK_NS &&
            fmp_death_in_main_thread();
 }
 
 /* Registers, looks, sleeps once. `idle` is what spin->idle was before the wait. As fmp_ec_await. */
 static int
-sleep_once(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t now_ns, uint64_t deadline_ns,
-           struct fmp_spin *spin, unsigned idle)
+sleep_once(const struct wait *w, uint64_t now_ns, unsigned idle)
 {
+    struct fmp_ec_shm *ec = w->ec;
+    struct fmp_spin *spin = w->spin;
     uint64_t period_ns = fmp_spin_period_ns(idle);
     uint32_t told = fmp_death_count(ec);
     /* E2: registered before the last look at the condition. Pairs with E1 in fmp_ec_notify. */
     uint64_t registered = fmp_fetch_add_seq_cst(&ec->word, 1);
     fmp_fence_seq_cst(); /* E2: the look itself may be of any order */
     FMP_FAULT("eventcount:registered");
-    if (ready(ctx)) {
+    if (w->ready(w->ctx)) {
         leave(ec, registered);
         return 0;
     }
-    if (spin->held_up != NULL && !spin->held_up(ctx)) {
+    if (spin->held_up != NULL && !spin->held_up(w->ctx)) {
         period_ns = fmp_death_period_ns(ec, now_ns, period_ns);
     }
-    uint64_t slice_end = sys_slice_end_ns(now_ns, deadline_ns, period_ns);
+    uint64_t slice_end = sys_slice_end_ns(now_ns, w->deadline_ns, period_ns);
     int rc = fmp_ec_os.wait(seq_half(ec), (uint32_t)(registered >> 32), told, slice_end);
     FMP_FAULT("eventcount:woken");
     leave(ec, registered);
     fmp_spin_slept(spin, rc == -ETIMEDOUT ? FMP_NEVER : sys_now_ns() - now_ns);
-    if (ready(ctx)) {
+    if (w->ready(w->ctx)) {
         return 0;
     }
-    if (rc == -ETIMEDOUT && slice_end == deadline_ns) {
+    if (rc == -ETIMEDOUT && slice_end == w->deadline_ns) {
         return -ETIMEDOUT;
     }
     if (rc == -ETIMEDOUT) {
@@ -171,6 +181,7 @@ sleep_once(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t now
 int
 fmp_ec_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t deadline_ns, struct fmp_spin *spin)
 {
+    const struct wait w = {.ec = ec, .ready = ready, .ctx = ctx, .deadline_ns = deadline_ns, .spin = spin};
     unsigned idle = spin->idle;
     bool settled = spin->settled || idle != 0;
     spin->idle = 0;
@@ -188,11 +199,11 @@ fmp_ec_await(struct fmp_ec_shm *ec, fmp_ec_ready_fn ready, void *ctx, uint64_t d
     if (now_ns >= deadline_ns) {
         return -ETIMEDOUT;
     }
-    if (!settled && is_to_look_at_signals(ec, now_ns, deadline_ns, spin)) {
+    if (!settled && is_to_look_at_signals(&w, now_ns)) {
         spin->settled = true;
         return -EINTR;
     }
-    return sleep_once(ec, ready, ctx, now_ns, deadline_ns, spin, idle);
+    return sleep_once(&w, now_ns, idle);
 }
 
 /*
