@@ -2,56 +2,8 @@
 #include <pthread.h>
 
 #include "base/fault.h"
-#include "check.h"
 #include "ring/layout.h"
-#include "ring/pace.h"
-#include "ring/ring.h"
-
-#define LIMIT 16
-#define RING_OFF FMP_HEAP_OFF /* no heap here: the ring lies where it would begin */
-
-static struct fmp_region region;
-
-static void
-open_ring(struct fmp_ring *ring, struct fmp_region *r)
-{
-    CHECK_OK(fmp_ring_open(ring, r, RING_OFF, fmp_ring_bytes(LIMIT)));
-}
-
-static void
-make(struct fmp_ring *ring)
-{
-    CHECK_OK(fmp_region_create(&region, 1 << 24));
-    CHECK_OK(fmp_participant_join(&region));
-    CHECK_OK(fmp_ring_init(fmp_at(&region, RING_OFF), LIMIT));
-    open_ring(ring, &region);
-}
-
-static int
-push(struct fmp_ring *ring, uint64_t value)
-{
-    struct fmp_ring_ticket t;
-    int rc = fmp_ring_begin_push(ring, &t);
-    if (rc == 0) {
-        t.cell->record.bytes = sizeof value;
-        t.cell->record.block = 0;
-        memcpy(t.cell->record.data, &value, sizeof value);
-        fmp_ring_end_push(ring, &t);
-    }
-    return rc;
-}
-
-static int
-pop(struct fmp_ring *ring, uint64_t *value)
-{
-    struct fmp_ring_ticket t;
-    int rc = fmp_ring_begin_pop(ring, &t);
-    if (rc == 0) {
-        memcpy(value, t.cell->record.data, sizeof *value);
-        fmp_ring_end_pop(ring, &t);
-    }
-    return rc;
-}
+#include "ring_kit.h"
 
 static void
 push_wait(struct fmp_ring *ring, uint64_t value)
@@ -486,87 +438,6 @@ test_damaged_ends(void)
         fmp_region_close(&region);
     }
 }
-
-/* ---- pace ---- */
-
-static void
-push_and_pop(struct fmp_ring *ring, unsigned count)
-{
-    uint64_t value;
-    for (unsigned i = 0; i < count; i++) {
-        CHECK_OK(push(ring, i));
-    }
-    for (unsigned i = 0; i < count; i++) {
-        CHECK_OK(pop(ring, &value));
-    }
-}
-
-/* On a single core there is never a moment. */
-static void
-test_a_moment_in_a_stream_only(void)
-{
-    struct fmp_ring ring;
-    make(&ring);
-    CHECK(!fmp_ring_let_fill(&ring));
-    for (int i = 0; i < 3; i++) { /* round trips */
-        push_and_pop(&ring, 1);
-        CHECK(!fmp_ring_let_fill(&ring));
-    }
-    uint64_t last_ns = 0;
-    for (int i = 0; i < 20; i++) {
-        push_and_pop(&ring, LIMIT);
-        CHECK_EQ(fmp_ring_let_fill(&ring), fmp_spin_helps());
-        CHECK(ring.pop_pace.moment_ns >= last_ns);
-        last_ns = ring.pop_pace.moment_ns;
-    }
-    CHECK(last_ns < FMP_NS_PER_MS / 100);
-    CHECK(!fmp_ring_let_fill(&ring)); /* nothing has come meanwhile: the stream is over */
-    CHECK_EQ(ring.pop_pace.moment_ns, 0);
-    fmp_region_close(&region);
-}
-
-static void
-test_a_full_ring_that_nobody_reads_is_not_waited_for(void)
-{
-    struct fmp_ring ring;
-    make(&ring);
-    while (push(&ring, 0) == 0) {
-    }
-    CHECK(!fmp_ring_let_drain(&ring));
-    fmp_region_close(&region);
-}
-
-static void *
-pop_all(void *arg)
-{
-    struct fmp_ring ring;
-    open_ring(&ring, &region);
-    uint64_t value;
-    _Atomic bool *may_end = arg;
-    while (!fmp_load_relaxed(may_end)) { /* relaxed: a flag alone */
-        (void)pop(&ring, &value);
-    }
-    return NULL;
-}
-
-static void
-test_a_full_ring_that_is_read_drains(void)
-{
-    struct fmp_ring ring;
-    make(&ring);
-    _Atomic bool may_end = false;
-    pthread_t reader;
-    CHECK_EQ(pthread_create(&reader, NULL, pop_all, &may_end), 0);
-    bool has_drained = !fmp_spin_helps();
-    for (int64_t end = check_now_ns() + (int64_t)(30 * FMP_NS_PER_S); !has_drained && check_now_ns() < end;) {
-        has_drained = push(&ring, 0) != 0 && fmp_ring_let_drain(&ring);
-    }
-    CHECK(has_drained);
-    fmp_store_relaxed(&may_end, true);
-    pthread_join(reader, NULL);
-    fmp_region_close(&region);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -577,9 +448,6 @@ main(int argc, char **argv)
     RUN(test_a_ring_that_is_none_is_refused);
     RUN(test_many_processes);
     RUN(test_many_threads);
-    RUN(test_a_moment_in_a_stream_only);
-    RUN(test_a_full_ring_that_nobody_reads_is_not_waited_for);
-    RUN(test_a_full_ring_that_is_read_drains);
 #ifdef FMP_FAULT_POINTS
     RUN(test_death_at_every_point);
     RUN(test_death_in_a_full_ring);

@@ -1,0 +1,53 @@
+/* For the unit programs of ring/: one ring in a region of its own, pushing and popping numbers. */
+#ifndef FMP_TESTS_RING_KIT_H
+#define FMP_TESTS_RING_KIT_H
+
+#include "check.h"
+#include "ring/ring.h"
+
+#define LIMIT 16
+#define RING_OFF FMP_HEAP_OFF /* no heap here: the ring lies where it would begin */
+
+static struct fmp_region region;
+
+static void
+open_ring(struct fmp_ring *ring, struct fmp_region *r)
+{
+    CHECK_OK(fmp_ring_open(ring, r, RING_OFF, fmp_ring_bytes(LIMIT)));
+}
+
+static void
+make(struct fmp_ring *ring)
+{
+    CHECK_OK(fmp_region_create(&region, 1 << 24));
+    CHECK_OK(fmp_participant_join(&region));
+    CHECK_OK(fmp_ring_init(fmp_at(&region, RING_OFF), LIMIT));
+    open_ring(ring, &region);
+}
+
+static int
+push(struct fmp_ring *ring, uint64_t value)
+{
+    struct fmp_ring_ticket t;
+    int rc = fmp_ring_begin_push(ring, &t);
+    if (rc == 0) {
+        t.cell->record.bytes = sizeof value;
+        t.cell->record.block = 0;
+        memcpy(t.cell->record.data, &value, sizeof value);
+        fmp_ring_end_push(ring, &t);
+    }
+    return rc;
+}
+
+static int
+pop(struct fmp_ring *ring, uint64_t *value)
+{
+    struct fmp_ring_ticket t;
+    int rc = fmp_ring_begin_pop(ring, &t);
+    if (rc == 0) {
+        memcpy(value, t.cell->record.data, sizeof *value);
+        fmp_ring_end_pop(ring, &t);
+    }
+    return rc;
+}
+#endif
