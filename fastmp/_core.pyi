@@ -17,15 +17,7 @@ StoreOrder: TypeAlias = Literal["relaxed", "release", "seq_cst"]
 def fork() -> int: ...
 def fork_sibling(told: Buffer, /) -> int: ...
 def fork_dormant(
-    crew: Crew,
-    pid: int,
-    sockets: tuple[socket, socket],
-    parent: int,
-    patience: float,
-    children: list[Any],
-    run: Callable[[int], object],
-    pids: list[int],
-    /,
+    use: tuple[Crew, int, tuple[socket, socket], int, float, list[Any], Callable[[int], object]], /
 ) -> None: ...
 def meet_worker(crew: Crew, place: int, timeout: float, /) -> int: ...
 def can_fork_siblings() -> bool: ...

@@ -41,9 +41,10 @@ from .process import BaseProcess, ForkProcess, Forks, Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any, NoReturn
 
+    from ._pool_upkeep import Upkeep
     from ._template import Template
 
 __all__ = ["may_sleep", "start_all"]
@@ -93,50 +94,41 @@ def _count_threads() -> int:
         return 0
 
 
-def start_all(
-    crew: _core.Crew,
-    count: int,
-    make: Callable[[int, int], Any],
-    template: Template,
-    pool: list[Any],
-    places: dict[int, Any],
-) -> None:
-    """Start as many workers as there can be, and the template: the processes are in the pool, which is empty, then.
+def start_all(pool: Upkeep, template: Template) -> None:
+    """Start as many workers of a new pool as there can be, and its template.
 
     All that can be is done before the fork: as long as there are copies of this process, each page that is written to
     is copied, and to free an object is to write, too. So what is used up is freed when the template ends.
-
-    :param make: called with a place and a pidfd of this process
     """
     util._flush_std_streams()  # or each child would write the rest once more
+    crew = pool._crew
     owner = os.getpid()
     try:
         parent = _core.pidfd_open(owner)
     except OSError:
         template.forget()
         return
-    processes: list[Any] = []
-    pids: list[int] = []
     try:
-        processes = [make(place, parent) for place in range(count)]
+        processes = pool._make_dormant_workers(parent)
         _expect(crew, processes, template)
-        pool += processes
-        places.update(enumerate(processes))
         # What each that begins would make itself, and copy pages for, is made once here.
         plain = [plain_child(process, parent) for process in processes]
-        template.used = partial(_forget_use, processes, plain)
         run = partial(_run, processes, template, parent)
-        _core.fork_dormant(crew, owner, template.sockets, parent, ALL_AFTER, plain, run, pids)
+        use = (crew, owner, template.sockets, parent, ALL_AFTER, plain, run)
+        template.used = partial(_forget_use, processes, use)
+        pool._pool += processes
+        pool._places.update(enumerate(processes))
+        process_module._children.update(processes)
+        _core.fork_dormant(use)
     except OSError:
         pass
     finally:  # signals have waited, and are handled as soon as it returns
         if os.getpid() == owner:  # else an `os._exit` has raised at the end of a child
             os.close(parent)
-            template.made(pids[1] if len(pids) > 1 else None)
-            process_module._children.update(processes)
+            template.made(crew.template_pid or None)
     if template.pid is None:
         template.free_used()
-        _undo(crew, pool, places, len(pids[:1]))
+        _undo(pool)
 
 
 def _expect(crew: _core.Crew, processes: list[Any], template: Template) -> None:
@@ -147,23 +139,23 @@ def _expect(crew: _core.Crew, processes: list[Any], template: Template) -> None:
         process._sentinel = -1  # to be asked for
 
 
-def _forget_use(processes: list[Any], plain: list[Any]) -> None:
-    """Do what `start` does in the parent after the fork."""
-    plain.clear()
+def _forget_use(processes: list[Any], use: tuple[Any, ...]) -> None:
+    """Do what `start` does in the parent after the fork; `use` is freed with the caller's."""
     for process in processes:
         del process._target, process._args, process._kwargs
 
 
-def _undo(crew: _core.Crew, pool: list[Any], places: dict[int, Any], made: int) -> None:
+def _undo(pool: Upkeep) -> None:
     """Forget the processes that there cannot be without a template, and end those of them that it has forked."""
-    process_module._children.difference_update(pool[made:])
-    del pool[made:]
-    while len(places) > made:
-        place, _ = places.popitem()
-        pid = _core.meet_worker(crew, place, 0)
+    made = 1 if _core.meet_worker(pool._crew, 0, 0) else 0
+    process_module._children.difference_update(pool._pool[made:])
+    del pool._pool[made:]
+    while len(pool._places) > made:
+        place, _ = pool._places.popitem()
+        pid = _core.meet_worker(pool._crew, place, 0)
         if pid:
             popen_fork.undo(pid)
-            crew.bury_worker(place, lambda *_: RuntimeError("no task was sent"))
+            pool._crew.bury_worker(place, lambda *_: RuntimeError("no task was sent"))
 
 
 def _run(processes: Sequence[Any], template: Template, parent: int, place: int) -> NoReturn:

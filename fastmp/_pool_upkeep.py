@@ -9,7 +9,6 @@ Invariants:
 
 from __future__ import annotations
 
-import functools
 import signal
 from contextlib import suppress
 from multiprocessing import util as _util
@@ -95,9 +94,11 @@ class Upkeep:
         settings = (self._initializer, self._initargs, self._maxtasksperchild, self._wrap_exception)
         return self._make_process(work, self._crew, place, *settings, parent)
 
-    def _make_dormant_worker(self, results: Results, place: int, parent: int) -> Any:
-        settings = (self._maxtasksperchild, self._wrap_exception, parent)
-        return self._make_process(take_tasks, self._crew, place, *settings, results, self._crew.by_value)
+    def _make_dormant_workers(self, parent: int) -> list[Any]:
+        """Return the processes; `parent` is a descriptor of this one."""
+        sender = self._crew.by_value
+        settings = (self._maxtasksperchild, self._wrap_exception, parent, Results(sender.names), sender)
+        return [self._make_process(take_tasks, self._crew, place, *settings) for place in range(self._processes)]
 
     def _make_process(self, target: Callable[..., None], *args: Any) -> Any:
         process = self.Process(self._ctx, target=target, args=args)
@@ -111,15 +112,12 @@ class Upkeep:
             return False  # the first is to run in each worker, used or not
         if not may_sleep(getattr(self._ctx, "Process", None)):
             return False
-        make = functools.partial(self._make_worker, parent=parent_to_follow())
         try:
-            template = Template(make, self._crew)
+            template = self._template = Template(self, parent_to_follow(), self._crew)
         except OSError:
             return False  # no more descriptors: who needs none may still go on
-        self._template = template
-        make_first = functools.partial(self._make_dormant_worker, Results(self._crew.by_value.names))
         self._arm()
-        start_all(self._crew, self._processes, make_first, template, self._pool, self._places)
+        start_all(self, template)
         if template.pid is None:
             self._terminate.cancel()
             self._template = self._terminate = None
@@ -131,7 +129,7 @@ class Upkeep:
         if not self._has_usual_process() or not all(is_forked(process) for process in self._pool):
             return None  # how another method, or a Process of the user's, makes a worker is its own affair
         with suppress(OSError):
-            return Template(functools.partial(self._make_worker, parent=parent_to_follow())).fork_now()
+            return Template(self, parent_to_follow()).fork_now()
         return None
 
     def _start_worker(self, place: int) -> None:

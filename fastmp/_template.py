@@ -29,6 +29,7 @@ import select
 import signal
 import sys
 import threading
+import weakref
 from _socket import AF_UNIX, MSG_NOSIGNAL, SHUT_RDWR, SOCK_SEQPACKET, socket, socketpair
 from contextlib import suppress
 from functools import partial
@@ -60,12 +61,13 @@ class Template:
 
     Who makes it has it forked: by `fork_now`, or together with other children, and says so by `made`.
 
-    :param make: called with a place in the template's copy of everything: a process object that is not started
+    :param maker: its `_make_worker`, called with a place and `parent` in the template's copy of everything, returns a
+        process object that is not started. It is held weakly, as it may have this template
     :param crew: of a pool whose workers it forks when they are needed
     :raises OSError: if there can be no more descriptors
     """
 
-    def __init__(self, make: Callable[[int], Any], crew: _core.Crew | None = None) -> None:
+    def __init__(self, maker: Any, parent: int | None, crew: _core.Crew | None = None) -> None:
         self.crew = crew
         self.lock = threading.RLock()  # who looks what has become of it, and of the workers that it forks
         self.is_new = True  # it is still to be forked
@@ -73,7 +75,7 @@ class Template:
         self.code = 0  # how workers that it has not forked by then have ended
         self.used: Callable[[], None] | None = None  # frees what is used up once it is forked
         self._owner = os.getpid()
-        self._make = make
+        self._maker, self._parent = weakref.ref(maker), parent
         self._signals = signal.pthread_sigmask(signal.SIG_BLOCK, [])
         self.sockets: tuple[socket, socket] = socketpair(AF_UNIX, SOCK_SEQPACKET)  # the parent's, the template's
         self._socket, self._theirs = self.sockets
@@ -106,7 +108,6 @@ class Template:
             self.crew.template_pid = self._pid
         self._theirs.close()
         self.is_new = False
-        del self._make  # it may refer to who has this template
 
     def fork_now(self) -> Template:
         """Fork it.
@@ -142,7 +143,8 @@ class Template:
     def serve(self, parent: int) -> NoReturn:
         """In the template, in which all signals are blocked: make workers until the end."""
         self._socket.close()
-        _serve(self._theirs, parent, partial(_core.fork_sibling, self._told), self._make, self._signals)
+        make: Any = partial(self._maker()._make_worker, parent=self._parent)  # type: ignore[union-attr]
+        _serve(self._theirs, parent, partial(_core.fork_sibling, self._told), make, self._signals)
 
     def forget(self) -> None:
         """No template is forked after all."""
@@ -194,11 +196,11 @@ class Template:
         if self._owner == os.getpid():
             self.code = self.code if self.is_over else code
             self.is_over = True
+            self.free_used()  # before the template is woken, which may take the core of a worker that is to end
             if self.crew is not None:
                 self.crew.close()
             with suppress(OSError):
                 self._socket.shutdown(SHUT_RDWR)
-            self.free_used()
 
     def free_used(self) -> None:
         """Free what is used up: where there is no template, or while those who were forked end."""

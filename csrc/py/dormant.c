@@ -103,13 +103,13 @@ run_child(const struct template *template, int me)
 
 /* 0, or -1 with an exception set. */
 static int
-fork_both(struct template *template, PyObject *list)
+fork_both(struct template *template)
 {
     struct fmp_crew *crew = template->child.crew;
     struct fmp_dormant children[] = {{.wakes = fmp_crew_first_wakes, .ctx = &template->child},
                                      {.wakes = template_wakes, .ctx = template}};
     pid_t pids[2];
-    int me = -1, rc = 0;
+    int me = -1;
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -123,37 +123,40 @@ fork_both(struct template *template, PyObject *list)
     if (me >= 0) {
         run_child(template, me);
     }
-    crew->pids[0] = made > 0 ? pids[0] : 0;
-    for (int i = 0; i < made && rc == 0; i++) {
-        PyObject *pid = PyLong_FromPid(pids[i]);
-        rc = pid != NULL ? PyList_Append(list, pid) : -1;
-        Py_XDECREF(pid);
+    if (made > 0) {
+        crew->pids[0] = pids[0];
     }
-    return made < 0 ? -1 : rc;
+    if (made > 1) {
+        crew->template_pid = pids[1];
+    }
+    return made;
 }
 
 PyDoc_STRVAR(
     fork_dormant_doc,
-    "fork_dormant(crew, pid, sockets, parent, patience, children, run, pids)\n--\n\n"
+    "fork_dormant((crew, pid, sockets, parent, patience, children, run))\n--\n\n"
     "Forks the first worker of a crew, which begins, and the template, which sleeps without Python. pid is this\n"
     "process, parent a pidfd of it. The template forks the other workers when there is work for them, or after\n"
     "patience seconds, and then waits for a question at the second one of its two sockets, which are closed in\n"
     "workers. A worker that begins does what run_child does with its place's item of the list `children`; if that\n"
     "is None, or run_child comes back, it calls run with its place. The template calls it with the number of\n"
-    "workers. Each ends then. The two pids are added to the list `pids`, where they are found also if a signal's "
-    "handler raises\n"
-    "as soon as this returns: fewer if there can be no more. It is called by the main thread; no other\n"
-    "thread may run Python.");
+    "workers. Each ends then. The crew knows their pids, also if a signal's handler raises as soon as this\n"
+    "returns; there may be one or none, as there can be no more. It is called by the main thread; no other thread\n"
+    "may run Python. All is in one tuple, as to let go of an argument is to write to it.");
 
 static PyObject *
 dormant_fork(PyObject *Py_UNUSED(module), PyObject *args)
 {
     struct template template;
-    PyObject *crew, *list;
+    PyObject *crew;
     double patience;
-    if (!PyArg_ParseTuple(args, "O!i(OO)idO!OO!", fmp_crew_type, &crew, &template.child.parent, &template.sockets[0],
+    if (!PyTuple_Check(args)) {
+        PyErr_SetString(PyExc_TypeError, "one tuple is expected");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(args, "O!i(OO)idO!O", fmp_crew_type, &crew, &template.child.parent, &template.sockets[0],
                           &template.sockets[1], &template.parent, &patience, &PyList_Type, &template.children,
-                          &template.run, &PyList_Type, &list)) {
+                          &template.run)) {
         return NULL;
     }
     template.socket = PyObject_AsFileDescriptor(template.sockets[1]);
@@ -166,7 +169,7 @@ dormant_fork(PyObject *Py_UNUSED(module), PyObject *args)
         PyErr_SetString(PyExc_RuntimeError, "this pool belongs to another process");
         return NULL;
     }
-    return fork_both(&template, list) < 0 ? NULL : Py_NewRef(Py_None);
+    return fork_both(&template) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 struct meeting {
@@ -218,7 +221,7 @@ dormant_can_fork_siblings(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unuse
 }
 
 static PyMethodDef dormant_functions[] = {
-    {"fork_dormant", dormant_fork, METH_VARARGS, fork_dormant_doc},
+    {"fork_dormant", dormant_fork, METH_O, fork_dormant_doc},
     {"meet_worker", dormant_meet_worker, METH_VARARGS, meet_worker_doc},
     {"can_fork_siblings", dormant_can_fork_siblings, METH_NOARGS, can_fork_siblings_doc},
     {NULL, NULL, 0, NULL},

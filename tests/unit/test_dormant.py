@@ -283,10 +283,11 @@ def test_no_more_processes(monkeypatch):
     fork_dormant = _dormant._core.fork_dormant
     made = []
 
-    def fewer(*args):
-        *others, pids = args
-        fork_dormant(*others, made)
-        pids.append(made[0])
+    def fewer(use):
+        crew = use[0]
+        fork_dormant(use)
+        made.extend([_core.meet_worker(crew, 0, 0), crew.template_pid])
+        crew.template_pid = 0
         popen_fork.undo(made[1])
 
     def refuse(process, popen, plain, sentinel, run):
@@ -373,12 +374,12 @@ def test_who_looks_while_they_are_made(monkeypatch):
     fork_dormant = _core.fork_dormant
     seen = []
 
-    def look_and_fork(*args):
+    def look_and_fork(use):
         popens = [item for item in gc.get_objects() if isinstance(item, _dormant._Later) and item._template.is_new]
         for popen in popens:
             popen._send_signal(signal.SIGKILL)
             seen.append((popen.pid, popen.sentinel, popen.poll(), popen.wait()))
-        fork_dormant(*args)
+        fork_dormant(use)
 
     with monkeypatch.context() as patch:
         patch.setattr(_core, "fork_dormant", look_and_fork)

@@ -7,7 +7,6 @@ waits elsewhere (callbacks, `wait`, `as_completed`, asyncio) or when more calls 
 
 from __future__ import annotations
 
-import functools
 import itertools
 import logging
 import os
@@ -324,8 +323,7 @@ class ProcessPoolExecutor(Executor):
         """A worker may have to be replaced: by a fork of what this process is now, before it may have more threads."""
         if self._template is None and all(is_forked(process) for process in self._places.values()):
             with suppress(OSError):
-                make = functools.partial(self._make_worker, parent=parent_to_follow())
-                self._template = Template(make).fork_now()
+                self._template = Template(self, parent_to_follow()).fork_now()
 
     def _maintain(self) -> None:
         """See to workers that have ended. Called by whoever waits for results."""
