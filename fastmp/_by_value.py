@@ -65,7 +65,7 @@ class Sender(Receiver):
     def __init__(self, forked: bool) -> None:
         main = sys.modules["__main__"]
         names = dict(vars(main)) if forked or _is_importable(main) else {}
-        self._known = {id(obj): weakref.ref(obj) for obj in names.values() if is_definition(obj)}
+        self.known = {id(obj): weakref.ref(obj) for obj in names.values() if is_definition(obj)}
         self.names = frozenset(names) if forked else frozenset()
         self._sent: dict[object, ByValue] = {}
 
@@ -116,7 +116,7 @@ class Sender(Receiver):
             if not _is_found(obj):
                 return False
             root = main_globals().get(obj.__qualname__.partition(".")[0])
-        known = self._known.get(id(root))
+        known = self.known.get(id(root))
         return known is not None and known() is root
 
     def has(self, name: str) -> bool:

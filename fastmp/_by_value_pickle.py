@@ -12,6 +12,7 @@ import pickle
 import sys
 from collections import ChainMap
 from functools import cache
+from types import MappingProxyType
 
 from . import _core, reduction
 from ._by_value_arrive import (
@@ -32,6 +33,8 @@ from .reduction import ForkingPickler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import weakref
+    from collections.abc import Mapping
     from typing import Any, ClassVar
 
 
@@ -45,6 +48,8 @@ class Receiver:
     """What is known where objects go; this one: nothing of the main module."""
 
     is_parent = False  #: whether what goes there is a result
+    #: Functions and classes that the receivers have for certain, by id: fmp_wire_goes_by_name looks there first.
+    known: Mapping[int, weakref.ref[Any]] = MappingProxyType({})
 
     def is_known(self, obj: Any) -> bool:
         """Whether the receivers have this function or class of the main module."""

@@ -67,7 +67,7 @@ knows_by_value(const struct fmp_crew *crew)
 static PyObject *
 ask_by_value(struct fmp_crew *crew, PyObject *callable, PyObject *error)
 {
-    if (!knows_by_value(crew)) {
+    if (!knows_by_value(crew) || (error == Py_None && fmp_wire_goes_by_name(crew->by_value, callable))) {
         return Py_NewRef(callable);
     }
     PyObject *asked = Py_NewRef(crew->by_value);

@@ -22,6 +22,9 @@ void fmp_wire_writer_free(struct fmp_wire_writer *w);
 /* Until the writer is freed, how a function or class of the main module is pickled is what
  * `definitions.reduce_definition(it)` returns: NotImplemented is by its name. */
 void fmp_wire_ask(struct fmp_wire_writer *w, PyObject *definitions);
+/* Is it a function that is pickled by its name, as the receiver, `definitions` or what is like it, would say if it were
+ * asked? To ask is to run Python, which writes to pages that are to be copied while a pool is new. */
+bool fmp_wire_goes_by_name(PyObject *receiver, PyObject *obj);
 /* Encodes `obj`. 0, or -1 with what pickle raised. The writer is not re-entrant: a reducer that sends a message must
  * find another writer. */
 int fmp_wire_encode(struct fmp_wire_writer *w, PyObject *obj);
