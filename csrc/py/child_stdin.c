@@ -147,8 +147,11 @@ fmp_child_keep_stdin(PyObject *Py_UNUSED(module), PyObject *args)
     if (!PyArg_ParseTuple(args, "OO", &stream, &file)) {
         return NULL;
     }
-    spare.stream = Py_NewRef(stream);
-    spare.file = Py_NewRef(file);
+    if (spare.stream == NULL) { /* another thread may have been faster */
+        spare.stream = Py_NewRef(stream);
+        spare.file = Py_NewRef(file);
+        spare.fd = -1;
+    }
     Py_RETURN_NONE;
 }
 

@@ -372,6 +372,32 @@ run()
     assert profiled != first, "a profiler saw no call"
 
 
+def test_threads_that_start_their_first_processes_at_once():
+    script = """
+import os, sys, threading, fastmp
+from fastmp import _child
+def reads():
+    sys.exit(len(sys.stdin.read()))
+def starts():
+    child = fastmp.get_context("fork").Process(target=reads)
+    child.start()
+    child.join()
+    sys.stdout.write(f"{child.exitcode}\\n")
+starts()
+_child._keep_stdin()
+starts()
+threads = [threading.Thread(target=starts) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["0"] * 10, done.stderr
+
+
 REPLACED_BEFORE = '''
 import multiprocessing as mp
 import sys
