@@ -47,7 +47,7 @@ import sys
 
 def coverage(*arguments):
     done = subprocess.run([sys.executable, "-m", "coverage", *arguments], capture_output=True, text=True, check=False)
-    print(done.returncode, done.stdout, done.stderr)
+    print(done.returncode, done.stdout, done.stderr, sep="\n")  # each warning is a line of its own
 
 
 if __name__ == "__main__":
