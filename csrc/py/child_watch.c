@@ -55,6 +55,20 @@ closer_call(PyObject *self, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(names
     Py_RETURN_NONE;
 }
 
+/* With the words of the util.Finalize that the standard library has in its place: the first of it that does not pickle.
+ */
+static PyObject *
+closer_reduce(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
+{
+    PyErr_SetString(PyExc_TypeError, "cannot pickle 'weakref.ReferenceType' object");
+    return NULL;
+}
+
+static PyMethodDef closer_methods[] = {
+    {"__reduce__", closer_reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
 static void
 closer_dealloc(PyObject *self)
 {
@@ -68,11 +82,8 @@ PyDoc_STRVAR(closer_doc, "Closer(fd)\n--\n\n"
                          "Closes a descriptor of this process when it is called, or when it is freed.");
 
 static PyType_Slot closer_slots[] = {
-    {Py_tp_doc, (void *)closer_doc},
-    {Py_tp_new, closer_new},
-    {Py_tp_call, closer_call},
-    {Py_tp_dealloc, closer_dealloc},
-    {0, NULL},
+    {Py_tp_doc, (void *)closer_doc}, {Py_tp_new, closer_new},         {Py_tp_call, closer_call},
+    {Py_tp_methods, closer_methods}, {Py_tp_dealloc, closer_dealloc}, {0, NULL},
 };
 
 static PyType_Spec closer_spec = {
