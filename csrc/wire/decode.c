@@ -2,16 +2,18 @@
  * Bytes back to objects. Called by: conn/ and pool/ through fmp_wire_decode and fmp_wire_decode_block.
  *
  * The bytes may be damaged: whoever wrote them may be any process of the tree. Nothing is read beyond `end`, nothing is
- * allocated for a size before it has been compared with what is left, nesting is bounded, and a str is looked through
- * before it is believed to be of its kind. They may also change meanwhile: what is checked is read once before, sizes
- * and tags into locals, a text into the new str.
+ * allocated for a size before it has been compared with what is left, nesting is bounded, a str is looked through
+ * before it is believed to be of its kind, and a reference leads to what this message has given a number. They may also
+ * change meanwhile: what is checked is read once before, sizes and tags into locals, a text into the new str.
  */
 #include "wire/encode.h"
 #include "wire/keys.h"
+#include "wire/memo.h"
 
 struct reader {
     const unsigned char *next, *end;
     uint64_t message; /* a number that no other message has: see keys.h */
+    struct fmp_memo memo;
 };
 
 static PyObject *get_value(struct reader *r, int depth);
@@ -124,7 +126,7 @@ get_float(struct reader *r)
     return PyFloat_FromDouble(v);
 }
 
-static PyObject *
+FMP_INLINE PyObject *
 get_bytes(struct reader *r)
 {
     size_t n;
@@ -193,7 +195,7 @@ new_ascii(const unsigned char *p, size_t n)
     return FMP_LIKELY(str != NULL) || PyErr_Occurred() ? str : fmp_wire_damaged("no ASCII");
 }
 
-static PyObject *
+FMP_INLINE PyObject *
 get_ascii(struct reader *r)
 {
     size_t n;
@@ -252,6 +254,56 @@ get_wide(struct reader *r, size_t kind)
         return fmp_wire_damaged("no text of its kind");
     }
     return str;
+}
+
+/* A new leaf, or NULL with an exception set, gets the next number. */
+static PyObject *
+remember(struct reader *r, PyObject *leaf)
+{
+    if (leaf != NULL && FMP_UNLIKELY(fmp_memo_add(&r->memo, leaf) < 0)) {
+        Py_CLEAR(leaf);
+    }
+    return leaf;
+}
+
+static PyObject *
+get_reference(struct reader *r, size_t number)
+{
+    PyObject *leaf = fmp_memo_find(&r->memo, number);
+    return FMP_LIKELY(leaf != NULL) ? leaf : fmp_wire_damaged("a reference to nothing before it");
+}
+
+static PyObject *
+get_far_reference(struct reader *r)
+{
+    uint32_t number;
+    const unsigned char *p = take(r, sizeof number);
+    if (p == NULL) {
+        return NULL;
+    }
+    memcpy(&number, p, sizeof number);
+    return get_reference(r, number);
+}
+
+/* The tags of FMP_TAG_MEMO and FMP_TAG_REF. */
+static PyObject *
+get_remembered(struct reader *r, unsigned char tag)
+{
+    if (tag >= FMP_TAG_REF) {
+        return get_reference(r, tag - FMP_TAG_REF);
+    }
+    switch (tag - FMP_TAG_MEMO) {
+    case FMP_TAG_BYTES:
+        return remember(r, get_bytes(r));
+    case FMP_TAG_ASCII:
+        return remember(r, get_ascii(r));
+    case FMP_TAG_UCS1:
+    case FMP_TAG_UCS2:
+    case FMP_TAG_UCS4:
+        return remember(r, get_wide(r, (size_t)1 << (tag - FMP_TAG_MEMO - FMP_TAG_UCS1)));
+    default:
+        return fmp_wire_damaged("unknown tag");
+    }
 }
 
 FMP_INLINE void
@@ -322,19 +374,23 @@ get_sequence(struct reader *r, bool is_tuple, int depth)
     return sequence;
 }
 
-/* A key: a short ASCII one is the str that came before, if there is one. What is kept must be a str of its slot, also
- * if the message changes meanwhile. */
-static PyObject *
-get_key(struct reader *r, int depth)
+/* Is there a short ASCII key of this tag, with all its text? */
+FMP_INLINE bool
+is_short_key(const struct reader *r, unsigned char tag, size_t *size)
 {
-    const unsigned char *p = r->next;
-    size_t n = left(r) < 2 + FMP_KEY_MIN || *p != FMP_TAG_ASCII ? 0 : p[1];
+    size_t n = left(r) < 2 + FMP_KEY_MIN || *r->next != tag ? 0 : r->next[1];
     FMP_READ_ONCE(n);
-    if (n < FMP_KEY_MIN || n > FMP_KEY_MAX || left(r) < 2 + n) {
-        return get_value(r, depth);
-    }
+    *size = n;
+    return n >= FMP_KEY_MIN && n <= FMP_KEY_MAX && left(r) >= 2 + n;
+}
+
+/* It is the str that came before, if there is one. What is kept must be a str of its slot, also if the message changes
+ * meanwhile. */
+FMP_INLINE PyObject *
+get_short_key(struct reader *r, size_t n)
+{
     unsigned char text[FMP_KEY_MAX];
-    fmp_copy(text, p + 2, n);
+    fmp_copy(text, r->next + 2, n);
     r->next += 2 + n;
     struct fmp_key *slot = fmp_key_slot(text, n);
     PyObject *key = fmp_key_find(slot, r->message, text, n);
@@ -346,6 +402,20 @@ get_key(struct reader *r, int depth)
         fmp_key_keep(slot, r->message, key);
     }
     return key;
+}
+
+static PyObject *
+get_other_key(struct reader *r, int depth)
+{
+    size_t n;
+    return is_short_key(r, FMP_TAG_MEMO | FMP_TAG_ASCII, &n) ? remember(r, get_short_key(r, n)) : get_value(r, depth);
+}
+
+static PyObject *
+get_key(struct reader *r, int depth)
+{
+    size_t n;
+    return FMP_LIKELY(is_short_key(r, FMP_TAG_ASCII, &n)) ? get_short_key(r, n) : get_other_key(r, depth);
 }
 
 /* One pair; 0, or -1 with an exception set. */
@@ -402,7 +472,7 @@ get_value(struct reader *r, int depth)
         return PyLong_FromLong((long)tag - FMP_TAG_INT_ZERO);
     }
     if (tag >= FMP_TAG_RUN) {
-        return tag < FMP_TAG_RUN_END ? get_run(r, tag) : fmp_wire_damaged("unknown tag");
+        return tag < FMP_TAG_RUN_END ? get_run(r, tag) : get_remembered(r, tag);
     }
     switch ((enum fmp_wire_tag)tag) {
     case FMP_TAG_NONE:
@@ -432,6 +502,8 @@ get_value(struct reader *r, int depth)
     case FMP_TAG_LIST:
     case FMP_TAG_DICT:
         return get_container(r, tag, depth);
+    case FMP_TAG_REF32:
+        return get_far_reference(r);
     default:
         return fmp_wire_damaged("unknown tag");
     }
@@ -453,11 +525,18 @@ PyObject *
 fmp_wire_decode(const void *data, size_t bytes, PyObject *owner)
 {
     static uint64_t messages; /* guarded by the GIL */
-    struct reader r = {.next = data, .end = (const unsigned char *)data + bytes, .message = ++messages};
-    if (bytes > 0 && is_pickle(*r.next)) {
+    if (bytes > 0 && is_pickle(*(const unsigned char *)data)) {
         return fmp_wire_unpickle(data, bytes, owner);
     }
+    struct reader r; /* all but what the memo does not need */
+    r.next = data;
+    r.end = r.next + bytes;
+    r.message = ++messages;
+    r.memo.count = 0;
     PyObject *value = get_value(&r, 0);
+    if (FMP_UNLIKELY(r.memo.count != 0)) {
+        fmp_memo_clear(&r.memo);
+    }
     if (value != NULL && FMP_UNLIKELY(r.next != r.end)) {
         Py_DECREF(value);
         return fmp_wire_damaged("more than one value");

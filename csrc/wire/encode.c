@@ -2,31 +2,43 @@
  * The fast path: plain objects to bytes. Called by: conn/ and pool/ through fmp_wire_encode.
  *
  * No Python code runs here and the GIL is held, so nothing changes under our hands. The path steps aside for pickle
- * wherever it would deliver something else: another type, too deep, or an object that pickle would memoize (str, bytes,
- * tuple, list, dict) and that occurs a second time.
+ * wherever it would deliver something else: another type, too deep, or a tuple, list or dict that occurs a second time,
+ * which pickle would memoize.
+ *
+ * It memoizes str and bytes as well. These, the leaves, get numbers and are referred to, but only in a message where
+ * one has occurred a second time: it is begun again then. So others pay nothing for it, neither here nor where they are
+ * read.
  */
 #include "wire/encode.h"
 
-enum { PUT_OK = 0, PUT_ERROR = -1, PUT_ASIDE = 1 };
+/* PUT_REPEATED: a leaf occurs a second time, and leaves have no numbers yet. */
+enum { PUT_OK = 0, PUT_ERROR = -1, PUT_ASIDE = 1, PUT_REPEATED = 2 };
 
 static int put_value(struct fmp_wire_writer *w, PyObject *o, int depth);
 
+static FMP_COLD int
+no_memory(void)
+{
+    PyErr_NoMemory();
+    return PUT_ERROR;
+}
+
 /*
- * PUT_ASIDE if `o` has been met before. With a single reference, the one we came by, it cannot be met twice: most
- * objects of a message are new ones, and cost nothing here.
+ * PUT_ASIDE if the container `o` has been met before. With a single reference, the one we came by, it cannot be met
+ * twice: most objects of a message are new ones, and cost nothing here.
  */
 FMP_INLINE int
 meet(struct fmp_wire_writer *w, PyObject *o)
 {
-    if (Py_REFCNT(o) == 1) {
-        return PUT_OK;
-    }
-    int rc = fmp_seen_add(&w->seen, o);
-    if (FMP_UNLIKELY(rc < 0)) {
-        PyErr_NoMemory();
-        return PUT_ERROR;
-    }
-    return rc;
+    int rc = Py_REFCNT(o) == 1 ? FMP_SEEN_NEW : fmp_seen_add(&w->seen, o);
+    return FMP_LIKELY(rc == FMP_SEEN_NEW) ? PUT_OK : rc < 0 ? no_memory() : PUT_ASIDE;
+}
+
+/* The same for a leaf. What is not FMP_SEEN_NEW is put_met_leaf's. */
+FMP_INLINE int
+meet_leaf(struct fmp_wire_writer *w, PyObject *o)
+{
+    return Py_REFCNT(o) == 1 ? FMP_SEEN_NEW : fmp_seen_add_leaf(&w->seen, o);
 }
 
 /* The number of bytes that hold `v` is 1 << form. */
@@ -88,7 +100,7 @@ put_float(struct fmp_wire_writer *w, PyObject *o)
 }
 
 /* The memory of `o`, tagged: copied if it is small, else named. */
-static int
+FMP_INLINE int
 put_leaf(struct fmp_wire_writer *w, PyObject *o, unsigned char tag, uint64_t size, const void *data, size_t bytes)
 {
     fmp_writer_tag_size(w, tag, size);
@@ -103,13 +115,70 @@ put_leaf(struct fmp_wire_writer *w, PyObject *o, unsigned char tag, uint64_t siz
     return PUT_OK;
 }
 
+static int
+put_reference(struct fmp_wire_writer *w, size_t number)
+{
+    if (fmp_writer_room(w, FMP_TAG_ROOM) < 0) {
+        return PUT_ERROR;
+    }
+    if (number < FMP_REFS_SHORT) {
+        fmp_writer_byte(w, (unsigned char)(FMP_TAG_REF + number));
+        return PUT_OK;
+    }
+    if (number > UINT32_MAX) {
+        return PUT_ASIDE;
+    }
+    uint32_t n = (uint32_t)number;
+    fmp_writer_byte(w, FMP_TAG_REF32);
+    fmp_writer_copy(w, &n, sizeof n);
+    return PUT_OK;
+}
+
+/* The two that follow: `memo` is 0, or FMP_TAG_MEMO for a leaf that has been given a number. */
+static int
+put_whole_str(struct fmp_wire_writer *w, PyObject *o, unsigned char memo)
+{
+    if (fmp_writer_room(w, FMP_TAG_ROOM) < 0) {
+        return PUT_ERROR;
+    }
+    size_t n = (size_t)PyUnicode_GET_LENGTH(o), kind = PyUnicode_KIND(o);
+    unsigned char tag = PyUnicode_IS_ASCII(o)          ? FMP_TAG_ASCII
+                        : kind == PyUnicode_1BYTE_KIND ? FMP_TAG_UCS1
+                        : kind == PyUnicode_2BYTE_KIND ? FMP_TAG_UCS2
+                                                       : FMP_TAG_UCS4;
+    return put_leaf(w, o, memo | tag, n, PyUnicode_DATA(o), n * kind);
+}
+
+FMP_INLINE int
+put_whole_bytes(struct fmp_wire_writer *w, PyObject *o, unsigned char memo)
+{
+    size_t n = (size_t)PyBytes_GET_SIZE(o);
+    return put_leaf(w, o, memo | FMP_TAG_BYTES, n, PyBytes_AS_STRING(o), n);
+}
+
+/* A leaf that is not just FMP_SEEN_NEW. */
+static int
+put_met_leaf(struct fmp_wire_writer *w, PyObject *o, int met)
+{
+    switch (met) {
+    case FMP_SEEN_BEFORE:
+        return PUT_REPEATED;
+    case FMP_SEEN_AGAIN:
+        return put_reference(w, w->seen.again);
+    case FMP_SEEN_NUMBERED:
+        return PyBytes_CheckExact(o) ? put_whole_bytes(w, o, FMP_TAG_MEMO) : put_whole_str(w, o, FMP_TAG_MEMO);
+    default:
+        return no_memory();
+    }
+}
+
 /* Most texts: short ASCII ones, with no look at what else a str may be. */
 FMP_INLINE int
 put_short_ascii(struct fmp_wire_writer *w, PyObject *o, size_t n)
 {
-    int rc = n <= 1 ? PUT_OK : meet(w, o);
-    if (FMP_UNLIKELY(rc != PUT_OK || fmp_writer_room(w, FMP_TAG_ROOM + n) < 0)) {
-        return rc != PUT_OK ? rc : PUT_ERROR;
+    int met = n <= 1 ? FMP_SEEN_NEW : meet_leaf(w, o);
+    if (FMP_UNLIKELY(met != FMP_SEEN_NEW || fmp_writer_room(w, FMP_TAG_ROOM + n) < 0)) {
+        return met != FMP_SEEN_NEW ? put_met_leaf(w, o, met) : PUT_ERROR;
     }
     fmp_writer_byte(w, FMP_TAG_ASCII);
     fmp_writer_byte(w, (unsigned char)n);
@@ -118,7 +187,7 @@ put_short_ascii(struct fmp_wire_writer *w, PyObject *o, size_t n)
     return PUT_OK;
 }
 
-/* A str or bytes that CPython itself never has twice is no shared reference. */
+/* A leaf that CPython itself never has twice is no shared reference. */
 static int
 put_any_str(struct fmp_wire_writer *w, PyObject *o)
 {
@@ -127,20 +196,9 @@ put_any_str(struct fmp_wire_writer *w, PyObject *o)
         return PUT_ASIDE;
     }
 #endif
-    if (fmp_writer_room(w, FMP_TAG_ROOM) < 0) {
-        return PUT_ERROR;
-    }
-    size_t n = (size_t)PyUnicode_GET_LENGTH(o), kind = PyUnicode_KIND(o);
-    bool singleton = n <= 1 && kind == PyUnicode_1BYTE_KIND;
-    int rc = singleton ? PUT_OK : meet(w, o);
-    if (rc != PUT_OK) {
-        return rc;
-    }
-    unsigned char tag = PyUnicode_IS_ASCII(o)          ? FMP_TAG_ASCII
-                        : kind == PyUnicode_1BYTE_KIND ? FMP_TAG_UCS1
-                        : kind == PyUnicode_2BYTE_KIND ? FMP_TAG_UCS2
-                                                       : FMP_TAG_UCS4;
-    return put_leaf(w, o, tag, n, PyUnicode_DATA(o), n * kind);
+    bool singleton = PyUnicode_GET_LENGTH(o) <= 1 && PyUnicode_KIND(o) == PyUnicode_1BYTE_KIND;
+    int met = singleton ? FMP_SEEN_NEW : meet_leaf(w, o);
+    return met == FMP_SEEN_NEW ? put_whole_str(w, o, 0) : put_met_leaf(w, o, met);
 }
 
 /* There need be no room yet. */
@@ -156,9 +214,8 @@ put_str(struct fmp_wire_writer *w, PyObject *o)
 FMP_INLINE int
 put_bytes(struct fmp_wire_writer *w, PyObject *o)
 {
-    size_t n = (size_t)PyBytes_GET_SIZE(o);
-    int rc = n <= 1 ? PUT_OK : meet(w, o);
-    return rc != PUT_OK ? rc : put_leaf(w, o, FMP_TAG_BYTES, n, PyBytes_AS_STRING(o), n);
+    int met = PyBytes_GET_SIZE(o) <= 1 ? FMP_SEEN_NEW : meet_leaf(w, o);
+    return FMP_LIKELY(met == FMP_SEEN_NEW) ? put_whole_bytes(w, o, 0) : put_met_leaf(w, o, met);
 }
 
 /* Writes `n` ints as int64; PUT_ASIDE, with nothing written, if there is anything else among them. `form` is the widest
@@ -336,6 +393,34 @@ put_value(struct fmp_wire_writer *w, PyObject *o, int depth)
     return type == &PyDict_Type ? put_dict(w, o, depth) : put_constant(w, o);
 }
 
+/* The message from its beginning, with leaves that are referred to. */
+static int
+put_with_references(struct fmp_wire_writer *w, PyObject *obj)
+{
+    fmp_writer_clear(w);
+    fmp_seen_number(&w->seen, true);
+    int rc = put_value(w, obj, 0);
+    fmp_seen_number(&w->seen, false);
+    return rc;
+}
+
+/* What is not just PUT_OK. */
+static int
+put_otherwise(struct fmp_wire_writer *w, PyObject *obj, int rc)
+{
+    if (rc == PUT_REPEATED) {
+        rc = put_with_references(w, obj);
+    }
+    if (rc == PUT_ASIDE) {
+        fmp_writer_clear(w);
+        rc = fmp_wire_pickle(w, obj);
+    }
+    if (rc < 0) {
+        fmp_wire_reset(w);
+    }
+    return rc;
+}
+
 int
 fmp_wire_encode(struct fmp_wire_writer *w, PyObject *obj)
 {
@@ -345,12 +430,5 @@ fmp_wire_encode(struct fmp_wire_writer *w, PyObject *obj)
     }
     w->busy = true;
     int rc = put_value(w, obj, 0);
-    if (rc == PUT_ASIDE) {
-        fmp_writer_clear(w);
-        rc = fmp_wire_pickle(w, obj);
-    }
-    if (rc < 0) {
-        fmp_wire_reset(w);
-    }
-    return rc;
+    return FMP_LIKELY(rc == PUT_OK) ? 0 : put_otherwise(w, obj, rc);
 }

@@ -9,16 +9,19 @@
  *              | NONE | TRUE | FALSE
  *              | INT8|INT16|INT32|INT64|UINT64   1, 2, 4 or 8 bytes
  *              | FLOAT                           8 bytes
- *              | BYTES|ASCII|UCS1|UCS2|UCS4      size, and so many bytes or characters of 1, 1, 2 or 4 bytes
- *              | TUPLE|LIST                      size, and so many values
- *              | DICT                            size, and so many pairs of values
- *              | RUN + form                      size, and so many int8, int16, int32, int64 or double: a whole list;
- *              | RUN + form + RUN_TUPLE          or a whole tuple
- *     size    := 0..254 in one byte | 255 and 8 bytes
+ *              | leaf
+ *              | MEMO + leaf                     the same leaf, which gets the next number, from 0 on: it may come
+ * again | REF .. 0x7f                     the leaf of a number below FMP_REFS_SHORT: the tag less FMP_TAG_REF | REF32
+ * the leaf of any number; 4 bytes | TUPLE|LIST                      size, and so many values | DICT size, and so many
+ * pairs of values | RUN + form                      size, and so many int8, int16, int32, int64 or double: a whole
+ * list; | RUN + form + RUN_TUPLE          or a whole tuple leaf    := BYTES|ASCII|UCS1|UCS2|UCS4      size, and so many
+ * bytes or characters of 1, 1, 2 or 4 bytes size    := 0..254 in one byte | 255 and 8 bytes
  *
  *     buffer  := raw bytes; the pad before it aligns it to FMP_WIRE_ALIGN within the message
  *     table   := for each buffer: offset in the message, bytes * 2 + (1 if it is read-only); 8 bytes each
  *     trailer := bytes of the pickle, number of buffers; 8 bytes each
+ *
+ * A leaf that comes again is one object with the leaf of that number, which lies before it in the same message.
  *
  * Numbers are little-endian, as the machine is: a message never leaves it. Nothing but buffers is aligned. The trailer
  * is found from the end of the message, so a pickle can be written before it is known how many buffers follow.
@@ -51,9 +54,12 @@ enum fmp_wire_tag {
     FMP_TAG_DICT,
     FMP_TAG_PICKLE,
     FMP_TAG_BUFFERS,
+    FMP_TAG_REF32,
     FMP_TAG_RUN = 0x20,
     FMP_TAG_RUN_TUPLE = 0x08,
     FMP_TAG_RUN_END = 0x30,
+    FMP_TAG_MEMO = 0x40,
+    FMP_TAG_REF = 0x50,
     FMP_TAG_SMALL = 0x80,
 };
 
@@ -61,6 +67,9 @@ enum fmp_wire_tag {
 #define FMP_TAG_INT_ZERO 0x90
 #define FMP_SMALL_INT_MIN (FMP_TAG_SMALL - FMP_TAG_INT_ZERO)
 #define FMP_SMALL_INT_MAX (0xff - FMP_TAG_INT_ZERO)
+
+/* So many leaves are referred to by a byte. */
+#define FMP_REFS_SHORT (FMP_TAG_SMALL - FMP_TAG_REF)
 
 /* What a run holds; the int forms are log2 of their bytes. */
 enum fmp_wire_form { FMP_FORM_INT8, FMP_FORM_INT16, FMP_FORM_INT32, FMP_FORM_INT64, FMP_FORM_DOUBLE, FMP_FORMS };

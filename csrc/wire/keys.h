@@ -2,9 +2,9 @@
  * Keys of dicts that came before. Called by: wire/decode.c, with the GIL.
  *
  * Records repeat their keys from message to message, so a short ASCII key is not made anew, hashed and freed for each:
- * the str made last time serves again, as an interned one does. Within one message it serves once: what occurs twice
- * there was two objects and arrives as two, as by pickle. The table is bounded: a key takes the place of the one before
- * it. It is private memory, and a key is given only for exactly its bytes.
+ * the str made last time serves again, as an interned one does. Within one message it serves once: what stands there
+ * twice was two objects and arrives as two, as by pickle; one that occurs again is referred to. The table is bounded: a
+ * key takes the place of the one before it. It is private memory, and a key is given only for exactly its bytes.
  */
 #ifndef FMP_WIRE_KEYS_H
 #define FMP_WIRE_KEYS_H

@@ -14,11 +14,11 @@ slot_of(const struct fmp_seen *seen, const void *p)
 }
 
 /* Where `p` is, or the free slot where it belongs. */
-static const void **
+static struct fmp_seen_slot *
 find(const struct fmp_seen *seen, const void *p)
 {
     size_t i = slot_of(seen, p);
-    while (seen->table[i] != NULL && seen->table[i] != p) {
+    while (seen->table[i].p != NULL && seen->table[i].p != p) {
         i = (i + 1) & (seen->slots - 1);
     }
     return &seen->table[i];
@@ -27,16 +27,17 @@ find(const struct fmp_seen *seen, const void *p)
 static int
 rehash(struct fmp_seen *seen, size_t slots)
 {
-    const void **from = seen->table ? seen->table : seen->few;
-    size_t n = seen->table ? seen->slots : seen->count;
-    struct fmp_seen bigger = {.table = calloc(slots, sizeof(void *)), .slots = slots};
+    struct fmp_seen bigger = {.table = calloc(slots, sizeof *bigger.table), .slots = slots};
     if (bigger.table == NULL) {
         return -ENOMEM;
     }
-    for (size_t i = 0; i < n; i++) {
-        if (from[i] != NULL) {
-            *find(&bigger, from[i]) = from[i];
+    for (size_t i = 0; i < seen->slots; i++) {
+        if (seen->table[i].p != NULL) {
+            *find(&bigger, seen->table[i].p) = seen->table[i];
         }
+    }
+    for (size_t i = 0; seen->table == NULL && i < seen->count; i++) {
+        *find(&bigger, seen->few[i]) = (struct fmp_seen_slot){seen->few[i], seen->few_numbers[i]};
     }
     free(seen->table);
     seen->table = bigger.table;
@@ -44,51 +45,79 @@ rehash(struct fmp_seen *seen, size_t slots)
     return 0;
 }
 
+/* The three that follow add `p` and say where its number belongs. */
 static int
-add_to_table(struct fmp_seen *seen, const void *p)
+add_to_few(struct fmp_seen *seen, const void *p, size_t **number)
 {
-    if (seen->count * 2 >= seen->slots && rehash(seen, seen->slots * 4) < 0) {
-        return -ENOMEM;
+    size_t i = 0;
+    while (i < seen->count && seen->few[i] != p) {
+        i++;
     }
-    const void **slot = find(seen, p);
-    if (*slot != NULL) {
-        return 1;
+    *number = &seen->few_numbers[i];
+    if (i < seen->count) {
+        return FMP_SEEN_BEFORE;
     }
-    *slot = p;
+    seen->few[i] = p;
     seen->count++;
-    return 0;
+    return FMP_SEEN_NEW;
 }
 
-static bool
-is_among_few(const struct fmp_seen *seen, const void *p)
+static int
+add_to_table(struct fmp_seen *seen, const void *p, size_t **number)
 {
-    for (size_t i = 0; i < FMP_SEEN_FEW; i++) {
-        if (seen->few[i] == p) {
-            return true;
-        }
+    if (seen->count * 2 >= seen->slots && rehash(seen, seen->slots ? seen->slots * 4 : SLOTS_FIRST) < 0) {
+        return -ENOMEM;
     }
-    return false;
+    struct fmp_seen_slot *slot = find(seen, p);
+    *number = &slot->number;
+    if (slot->p != NULL) {
+        return FMP_SEEN_BEFORE;
+    }
+    slot->p = p;
+    seen->count++;
+    return FMP_SEEN_NEW;
+}
+
+static int
+add(struct fmp_seen *seen, const void *p, size_t **number)
+{
+    return seen->count < FMP_SEEN_FEW ? add_to_few(seen, p, number) : add_to_table(seen, p, number);
 }
 
 int
-fmp_seen_add_to_table(struct fmp_seen *seen, const void *p)
+fmp_seen_add_far(struct fmp_seen *seen, const void *p)
 {
-    if (seen->table == NULL) {
-        if (is_among_few(seen, p)) {
-            return 1;
-        }
-        if (rehash(seen, SLOTS_FIRST) < 0) {
-            return -ENOMEM;
-        }
+    size_t *number;
+    return add(seen, p, &number);
+}
+
+int
+fmp_seen_add_leaf_far(struct fmp_seen *seen, const void *p)
+{
+    size_t *number;
+    int rc = add(seen, p, &number);
+    if (rc < 0 || seen->few_room != 0) {
+        return rc;
     }
-    return add_to_table(seen, p);
+    if (rc == FMP_SEEN_BEFORE) {
+        seen->again = *number;
+        return FMP_SEEN_AGAIN;
+    }
+    *number = seen->numbers++;
+    return FMP_SEEN_NUMBERED;
 }
 
 void
-fmp_seen_clear(struct fmp_seen *seen)
+fmp_seen_number(struct fmp_seen *seen, bool leaves)
+{
+    seen->few_room = leaves ? 0 : FMP_SEEN_FEW;
+    seen->numbers = 0;
+}
+
+void
+fmp_seen_free_table(struct fmp_seen *seen)
 {
     free(seen->table);
     seen->table = NULL;
     seen->slots = 0;
-    seen->count = 0;
 }

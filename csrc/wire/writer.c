@@ -23,6 +23,7 @@ fmp_wire_writer_new(void)
     }
     w->start = w->next = w->scratch;
     w->end = w->scratch + FMP_WIRE_SCRATCH;
+    fmp_seen_number(&w->seen, false);
     return w;
 }
 
@@ -153,18 +154,14 @@ release_segments(struct fmp_wire_segments *s)
 void
 fmp_writer_clear(struct fmp_wire_writer *w)
 {
-    if (w->segments.count != 0 || w->buffers.count != 0) {
+    if ((w->segments.count | w->buffers.count | w->carrier.count) != 0) {
         release_segments(&w->segments);
         release_segments(&w->buffers);
-    }
-    if (FMP_UNLIKELY(w->carrier.count != 0)) {
         fmp_carrier_drop(&w->carrier);
     }
     w->segment_bytes = 0;
     w->next = w->start;
-    if (w->seen.count != 0) {
-        fmp_seen_clear(&w->seen);
-    }
+    fmp_seen_clear(&w->seen);
 }
 
 void

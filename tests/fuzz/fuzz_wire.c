@@ -29,7 +29,7 @@ static size_t frame_bytes, pickle_end;
 
 static const char SCRIPT[] = "import fastmp.reduction, pickle\n"
                              "objects = [7, 'x' * 50, b'y' * 300, [1, 2, {'k': (1.5, None)}], b'z' * 9000,\n"
-                             "           2.5, ['\\u20ac' * 40] * 3]\n"
+                             "           2.5, ['\\u20ac' * 40] * 3, [{'id': n, 'name': b'x' * n} for n in range(20)]]\n"
                              "buffers = [pickle.PickleBuffer(bytearray(5000)), pickle.PickleBuffer(bytes(1))]\n";
 
 static void

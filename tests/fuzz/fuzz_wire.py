@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from support.graphs import random_tree
+from support.graphs import random_repeats, random_tree
 
 from fastmp import _core
 
@@ -87,7 +87,7 @@ def still_reads_its_pickle(message: bytearray, pickle_end: int) -> bool:
 
 
 def fuzz_plain(r: random.Random, counts: Counts) -> None:
-    original = _core.encode(random_tree(r))
+    original = _core.encode(random_tree(r) if r.random() < 0.5 else random_repeats(r))
     for _ in range(8 if original[0] not in (PICKLE, BUFFERS) else 0):
         message = bytearray(original)
         for _ in range(r.randrange(1, 5)):

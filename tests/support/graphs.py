@@ -7,6 +7,7 @@ occurring twice at the same places.
 import random
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 INTERESTING_INTS = [0, -1, 1, -16, -17, 111, 112, 127, 128, -128, -129, 255, 256, 32767, 32768, -32769, 2**31 - 1]
@@ -60,6 +61,14 @@ def random_tree(r: random.Random, depth: int = 5) -> Any:
     if depth == 0 or r.random() < 0.3:
         return random_leaf(r)
     return random_container(r, lambda: random_tree(r, depth - 1))
+
+
+def random_repeats(r: random.Random) -> Any:
+    """A tree in which texts and bytes occur several times, keys and values, beside others: what is written with
+    references."""
+    pool = [random_text(r) for _ in range(r.choice([1, 3, 60]))] + [r.randbytes(r.choice([2, 30, 300]))]
+    build = partial(random_container, r, lambda: r.choice(pool) if r.random() < 0.7 else random_text(r))
+    return [build() for _ in range(r.choice([1, 5, 20]))]
 
 
 def random_graph(r: random.Random) -> Any:

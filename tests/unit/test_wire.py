@@ -13,7 +13,7 @@ from multiprocessing import reduction as std_reduction
 from typing import Any
 
 import pytest
-from support.graphs import difference, random_graph, random_tree
+from support.graphs import difference, random_graph, random_repeats, random_tree
 
 from fastmp import _core
 from fastmp.reduction import ForkingPickler, register
@@ -125,15 +125,75 @@ def holds_itself() -> list[Any]:
     return loop
 
 
+def records(n: int, *keys: Any) -> list[dict[Any, Any]]:
+    return [{key: f"{k} of {i}" for k, key in enumerate(keys)} for i in range(n)]
+
+
+def words(n: int) -> list[str]:
+    return [f"word {k}" for k in range(n)]
+
+
+REPEATED: dict[str, Any] = {
+    "str": [WORD, WORD],
+    "bytes": [bytes([1, 2]), *[bytes([3, 4])] * 2],
+    "large bytes": (bytes(9000),) * 2,
+    "large texts": ["a" * 9000, *["é" * 9000] * 2, *["a" * 300] * 3],
+    "each width": [*["née"] * 2, *["€"] * 2, *["€uro"] * 2, *["😀"] * 2, *["a😀"] * 2],
+    "far apart": [WORD, *words(1000), WORD],
+    "many": words(1000) * 2,
+    "as many as a byte refers to": words(48) * 2,
+    "one more": words(49) * 2,
+    "as few as are compared one by one": words(16) * 2,
+    "and one more": words(17) * 2,
+    "key and value": {WORD: WORD},
+    "keys": records(20, "id", "name"),
+    "keys of each kind": records(5, "ab", "k" * 32, "k" * 33, "k" * 300, "é" * 3, "€", b"bytes", 7),
+    "values": [{f"{k} x": WORD} for k in range(20)],
+    "a value before the key": [WORD, {WORD: 1}, {"it": WORD}],
+    "nested": [[[WORD, {"a key": (WORD, [WORD])}]], {"a key": [WORD]}],
+    "rows": [(k, WORD, k / 7) for k in range(50)],
+    "arguments": ((WORD, 1), {"name": WORD, "text": "name"}),
+    "beside singletons": ["a", "a", WORD, "é", "é", WORD, "", "", b"", b"a", b"a"],
+    "beside equal ones": [WORD, WORD, "".join(["wo", "rd"]), {WORD: 1}, {"".join(["wo", "rd"]): 2}],
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_repeated_texts_and_bytes_take_the_fast_path(name: str) -> None:
+    for _ in range(3):  # keys that an earlier message had, too
+        assert is_fast(REPEATED[name])
+        assert_exact(REPEATED[name])
+
+
+@for_many_randoms
+def test_random_repeats_arrive_as_by_pickle(r: random.Random) -> None:
+    obj = random_repeats(r)
+    assert is_fast(obj)
+    assert_exact(obj)
+
+
+def test_references_belong_to_one_message() -> None:
+    plain = [WORD, "another", {"key": WORD[:3]}]
+    before = _core.encode(plain)
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        _core.encode([WORD, WORD, lambda: None])
+    for _ in range(2):
+        _core.encode(REPEATED["many"])
+        assert _core.encode(plain) == before
+
+
+def test_what_is_referred_to_is_let_go() -> None:
+    first, second, third = there_and_back([WORD] * 3)
+    assert first is second is third
+    assert sys.getrefcount(first) == 4
+
+
 ASIDE: dict[str, Any] = {
-    "shared str": [WORD, WORD],
-    "shared bytes": [bytes([1, 2]), *[bytes([3, 4])] * 2],
     "shared list": [[1]] * 2,
     "shared tuple": [(1,)] * 2,
     "shared dict": ({},) * 2,
-    "shared large bytes": (bytes(9000),) * 2,
-    "shared far apart": [WORD, *(str(k) for k in range(1000)), WORD],
-    "key and value": {WORD: WORD},
+    "shared list beside a shared str": [WORD, WORD, *[[1]] * 2],
+    "shared str beside a set": [WORD, WORD, {1}],
     "recursion": holds_itself(),
     "great depth": nested(100),
     "big int": 2**64,

@@ -11,7 +11,7 @@ from fastmp import _core
 
 # Tags of csrc/wire/format.h.
 NONE, INT32, FLOAT, BYTES, ASCII, UCS1, UCS2, UCS4, TUPLE, LIST, DICT = 1, 6, 9, 10, 11, 12, 13, 14, 15, 16, 17
-BUFFERS, RUN = 19, 0x20
+BUFFERS, REF32, RUN, MEMO, REF = 19, 20, 0x20, 0x40, 0x50
 HUGE = b"\xff" + struct.pack("<Q", 2**62)
 HUGEST = b"\xff" + struct.pack("<Q", 2**64 - 1)
 
@@ -46,6 +46,27 @@ DAMAGED = {
     "too deep": bytes([LIST, 1] * 17 + [NONE]),
     "endless depth": bytes([LIST, 1] * 1_000_000),
     "buffers without a trailer": bytes([BUFFERS, 1, 2]),
+    "reference alone": bytes([REF]),
+    "reference to what has no number": bytes([LIST, 2, ASCII, 2, 65, 66, REF]),
+    "reference to the next": bytes([LIST, 2, REF, MEMO | ASCII, 2, 65, 66]),
+    "reference beyond the last": bytes([LIST, 2, MEMO | ASCII, 2, 65, 66, REF + 1]),
+    "reference far beyond": bytes([LIST, 2, MEMO | ASCII, 2, 65, 66, 0x7F]),
+    "reference to the list it is in": bytes([LIST, 1, REF]),
+    "reference as a key": bytes([DICT, 1, REF, NONE]),
+    "key and reference to the next key": bytes([DICT, 2, MEMO | ASCII, 2, 65, 66, REF + 1, REF, NONE]),
+    "far reference": bytes([LIST, 2, MEMO | ASCII, 2, 65, 66, REF32, 1, 0, 0, 0]),
+    "farthest reference": bytes([LIST, 2, MEMO | ASCII, 2, 65, 66, REF32, 255, 255, 255, 255]),
+    "short reference": bytes([LIST, 2, MEMO | ASCII, 2, 65, 66, REF32, 0, 0, 0]),
+    "reference beyond many": bytes([LIST, 101, *[MEMO | BYTES, 0] * 100, REF32, 100, 0, 0, 0]),
+    "number for a float": bytes([MEMO | FLOAT, *bytes(8)]),
+    "number for nothing": bytes([MEMO]),
+    "number above the leaves": bytes([MEMO | 15, 0]),
+    "numbered and short": bytes([MEMO | BYTES, 3, 1, 2]),
+    "numbered and huge": bytes([MEMO | BYTES]) + HUGE,
+    "numbered and no ascii": bytes([MEMO | ASCII, 2, 65, 0x80]),
+    "numbered key that is no ascii": bytes([DICT, 1, MEMO | ASCII, 2, 65, 0x80, NONE]),
+    "numbered key that is short": bytes([DICT, 1, MEMO | ASCII, 9, 65, 66, 67]),
+    "numbered and not of its kind": bytes([MEMO | UCS2, 1, 0xE9, 0]),
 }
 
 
@@ -55,11 +76,40 @@ def test_damage_is_refused(name: str) -> None:
         _core.decode(DAMAGED[name])
 
 
+def test_the_second_of_two_equal_keys_may_be_referred_to() -> None:
+    """The dict does not keep it, nor the first value."""
+    key = bytes([MEMO | ASCII, 3, *b"key"])
+    value = bytes([MEMO | BYTES, 2, 1, 2])
+    message = bytes([LIST, 4, DICT, 2]) + (key + value) * 2 + bytes([REF, REF + 2, REF + 1])
+    for _ in range(3):
+        by_key, first, second, replaced = _core.decode(message)
+        assert by_key == {"key": b"\1\2"}
+        assert first == second == "key"
+        assert first is not second
+        assert replaced == b"\1\2"
+        assert replaced is not by_key["key"]
+
+
+def test_what_a_damaged_message_has_numbered_is_let_go() -> None:
+    message = bytes([LIST, 255, *struct.pack("<Q", 2001)]) + bytes([MEMO | BYTES, 2, 1, 2]) * 2000 + bytes([0])
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            with pytest.raises(pickle.UnpicklingError):
+                _core.decode(message)
+        assert tracemalloc.get_traced_memory()[0] < 50_000
+    finally:
+        tracemalloc.stop()
+
+
+WORD = "".join(["wo", "rd"])
 MESSAGES = [
     (1, "abc", 2.5, None, True, b"xyz", {"key": [1, 300, 70000, 2**40]}),
     list(range(50)),
     [0.5] * 9,
     ["é" * 3, "€" * 3, "😀" * 3, 2**64 - 1],
+    [{WORD: WORD, "other": [WORD, b"ab"]}, {WORD: 1, "other": WORD}],
+    [f"text {k}" for k in range(60)] * 2,
 ]
 
 

@@ -6,6 +6,7 @@ from collections import OrderedDict
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.graphs import difference
 
 from fastmp import _core
 
@@ -77,6 +78,13 @@ def same(a, b):
     return a == b and repr(a) == repr(b)
 
 
+def refuses_a_cut(message, data):
+    if message[0] not in (18, 19):  # no pickle
+        cut = data.draw(st.integers(0, len(message) - 1))
+        with pytest.raises(pickle.UnpicklingError):
+            _core.decode(message[:cut])
+
+
 @BOUNDED
 @given(objects)
 def test_any_object(obj):
@@ -94,6 +102,38 @@ def test_shared_parts_stay_shared(obj, depth):
     arrived = _core.decode(_core.encode([shared, {"again": shared}]))
     assert arrived[0] is arrived[1]["again"]
     assert same(arrived[0], shared)
+
+
+# What a message may refer to, and few enough of them that each comes again.
+repeats = st.lists(st.text(min_size=1) | st.binary(min_size=1) | st.sampled_from(["x" * 300, "é" * 40, b"y" * 5000]))
+
+
+def trees_of(words):
+    """Trees whose leaves and keys are these very objects, over and over, with equal ones beside them."""
+    word = st.sampled_from(words)
+    leaf = word | word.map(lambda w: w[:1] + w[1:]) | st.integers(-20, 300)
+    return st.recursive(
+        leaf,
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=20),
+            st.lists(inner, max_size=20).map(tuple),
+            st.dictionaries(word, inner, max_size=8),
+        ),
+        max_leaves=60,
+    )
+
+
+@BOUNDED
+@given(repeats.filter(bool).flatmap(trees_of))
+def test_repeated_leaves_arrive_as_by_pickle(obj):
+    message = _core.encode(obj)
+    assert not difference(_core.decode(message), pickle.loads(pickle.dumps(obj, 5)))
+
+
+@BOUNDED
+@given(repeats.filter(bool).flatmap(trees_of), st.data())
+def test_a_cut_among_references_is_refused(obj, data):
+    refuses_a_cut(_core.encode([obj, *[obj] * isinstance(obj, str)]), data)
 
 
 @BOUNDED
@@ -120,8 +160,4 @@ def test_buffers(obj, sizes, owned):
 @BOUNDED
 @given(objects, st.data())
 def test_a_cut_is_refused(obj, data):
-    message = _core.encode(obj)
-    if message[0] not in (18, 19):  # no pickle
-        cut = data.draw(st.integers(0, len(message) - 1))
-        with pytest.raises(pickle.UnpicklingError):
-            _core.decode(message[:cut])
+    refuses_a_cut(_core.encode(obj), data)
