@@ -10,12 +10,15 @@
  *              | INT8|INT16|INT32|INT64|UINT64   1, 2, 4 or 8 bytes
  *              | FLOAT                           8 bytes
  *              | leaf
- *              | MEMO + leaf                     the same leaf, which gets the next number, from 0 on: it may come
- * again | REF .. 0x7f                     the leaf of a number below FMP_REFS_SHORT: the tag less FMP_TAG_REF | REF32
- * the leaf of any number; 4 bytes | TUPLE|LIST                      size, and so many values | DICT size, and so many
- * pairs of values | RUN + form                      size, and so many int8, int16, int32, int64 or double: a whole
- * list; | RUN + form + RUN_TUPLE          or a whole tuple leaf    := BYTES|ASCII|UCS1|UCS2|UCS4      size, and so many
- * bytes or characters of 1, 1, 2 or 4 bytes size    := 0..254 in one byte | 255 and 8 bytes
+ *              | MEMO + leaf                     the same, and it gets the next number, from 0 on
+ *              | REF .. 0x7f                     the leaf of a number below FMP_REFS_SHORT: the tag less REF
+ *              | REF32                           the leaf of any number, which takes 4 bytes
+ *              | TUPLE|LIST                      size, and so many values
+ *              | DICT                            size, and so many pairs of values
+ *              | RUN + form                      size, and so many int8, int16, int32, int64 or double: a whole list;
+ *              | RUN + form + RUN_TUPLE          or a whole tuple
+ *     leaf    := BYTES|ASCII|UCS1|UCS2|UCS4      size, and so many bytes or characters of 1, 1, 2 or 4 bytes
+ *     size    := 0..254 in one byte | 255 and 8 bytes
  *
  *     buffer  := raw bytes; the pad before it aligns it to FMP_WIRE_ALIGN within the message
  *     table   := for each buffer: offset in the message, bytes * 2 + (1 if it is read-only); 8 bytes each
