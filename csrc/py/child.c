@@ -280,10 +280,14 @@ static _Thread_local bool is_led;
 void
 fmp_child_lead(bool leads)
 {
+    if (leads) {
+        fmp_child_prepare_stdin();
+    }
     is_led = leads;
 }
 
-/* Between the fork and Python's own, which may do anything. */
+/* Between the fork and Python's own, which may do anything. From 3.13 on the interpreter's list of threads is locked
+ * here: whatever gave up the GIL would wait for a thread that ends, and that one for us. */
 static void
 look(bool is_before)
 {
@@ -311,9 +315,9 @@ fmp_child_fork(PyObject *plain)
     if (plain != Py_None && !PyArg_ParseTuple(plain, "OOO!", &process, &parent, &PyTuple_Type, &choices)) {
         return -1;
     }
-    is_led = process != NULL;
+    fmp_child_lead(process != NULL);
     pid_t pid = fmp_runtime_fork();
-    is_led = false;
+    fmp_child_lead(false);
     if (pid == 0 && process != NULL) {
         if (fmp_std_is_plain()) {
             live_and_end(process, parent, choices);

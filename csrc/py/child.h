@@ -121,7 +121,9 @@ int fmp_std_call(PyObject *module_dict, PyObject *name);
 /* child_stdin.c. util._close_stdin, but the new stream was made before the fork: that is the dearest thing that a child
  * does. 0, or -1 with an exception set. */
 int fmp_child_close_stdin(void);
-/* Before the fork of such a child, and after it in the parent. */
+/* Before the fork of such a child, and before what Python does before it; between that and the fork; and after it in
+ * the parent. */
+void fmp_child_prepare_stdin(void);
 void fmp_child_lend_stdin(void);
 void fmp_child_take_stdin_back(void);
 

@@ -13,6 +13,7 @@ static struct {
     PyObject *stream, *file;
     int fd;
     bool is_lent;
+    bool is_opening; /* a thread is in open_again, and may have given up the GIL there */
 } spare = {.fd = -1};
 
 /* sys.stdin as it was before the fork, and the raw file under it, or NULL. */
@@ -20,24 +21,33 @@ static struct {
     PyObject *stream, *file;
 } old;
 
-/* open(fd, closefd=False) for the file under the spare stream. */
+/* open(fd, closefd=False) for the file under the spare stream. Gives up the GIL. */
 static int
 open_again(int fd)
 {
+    spare.fd = -1;
+    spare.is_opening = true;
     PyObject *args = Py_BuildValue("(is)", fd, "r");
     PyObject *options = args != NULL ? Py_BuildValue("{sO}", "closefd", Py_False) : NULL;
     int rc = options != NULL ? Py_TYPE(spare.file)->tp_init(spare.file, args, options) : -1;
     Py_XDECREF(args);
     Py_XDECREF(options);
+    spare.is_opening = false;
     spare.fd = rc == 0 ? fd : -1;
     return rc;
 }
 
-/* Opens /dev/null for the spare stream. 0, also if that cannot be, or -1 with an exception set. */
 static int
-lend(void)
+open_null(void)
 {
-    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/* In a child: opens /dev/null for the spare stream. 0, also if that cannot be, or -1 with an exception set. */
+static int
+lend_anywhere(void)
+{
+    int fd = open_null();
     if (fd < 0) {
         return 0;
     }
@@ -47,6 +57,18 @@ lend(void)
         close(fd);
     }
     return rc;
+}
+
+/* Before the fork, where Python holds locks from 3.13 on, and the GIL must not be given up: only if /dev/null is opened
+ * on the same descriptor as before. Otherwise it is the child's to do. */
+static void
+lend_again(void)
+{
+    int fd = open_null();
+    spare.is_lent = fd >= 0 && fd == spare.fd;
+    if (fd >= 0 && !spare.is_lent) {
+        close(fd);
+    }
 }
 
 /* Is this of just that type of the module _io, with the type's methods? */
@@ -78,14 +100,41 @@ find_file(PyObject *stream)
     return file;
 }
 
+/* sys.stdin, if a child is to have another one; else NULL. Borrowed. */
+static PyObject *
+stream_to_replace(void)
+{
+    PyObject *stream = spare.stream != NULL ? FMP_STD(sys, stdin) : NULL;
+    return stream != Py_None ? stream : NULL;
+}
+
+void
+fmp_child_prepare_stdin(void)
+{
+    PyObject *stream = stream_to_replace();
+    if (stream == NULL || spare.is_opening) {
+        return;
+    }
+    PyObject *file = find_file(stream); /* and so the types are known */
+    Py_XDECREF(file);
+    int fd = open_null();
+    if (fd >= 0 && fd != spare.fd) {
+        (void)open_again(fd);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    PyErr_Clear(); /* it will be met again in the child */
+}
+
 void
 fmp_child_lend_stdin(void)
 {
-    old.stream = FMP_STD(sys, stdin);
-    if (spare.stream != NULL && old.stream != NULL && old.stream != Py_None) {
+    old.stream = stream_to_replace();
+    if (old.stream != NULL && !spare.is_opening) {
         old.file = find_file(old.stream);
-        (void)lend();
-        PyErr_Clear(); /* it will be met again in the child */
+        PyErr_Clear();
+        lend_again();
     }
 }
 
@@ -121,7 +170,7 @@ fmp_child_close_stdin(void)
     if (stdin_now == Py_None) {
         return 0;
     }
-    if (close_old(stdin_now) < 0 || (!spare.is_lent && lend() < 0)) {
+    if (close_old(stdin_now) < 0 || (!spare.is_lent && lend_anywhere() < 0)) {
         return -1;
     }
     if (!spare.is_lent) {
