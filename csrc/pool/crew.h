@@ -121,14 +121,15 @@ int fmp_crew_submit(struct fmp_crew *crew, struct fmp_job *job, PyObject *callab
 int fmp_crew_map(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, PyObject *source,
                  enum fmp_task_kind kind);
 int fmp_crew_feed(struct fmp_crew *crew);
-/* Drops what waits; the jobs are not told. */
+/* One exit token: 0, -1 with an exception. */
+int fmp_crew_send_exit(struct fmp_crew *crew);
+
+/* feeds.c. Drops what waits; the jobs are not told. */
 void fmp_crew_drop_feeds(struct fmp_crew *crew);
 /* How many calls have tasks that wait. */
 Py_ssize_t fmp_crew_count_feeds(const struct fmp_crew *crew);
 /* For the garbage collector: what waits keeps its job, and that its pool. */
 int fmp_crew_traverse_feeds(struct fmp_crew *crew, visitproc visit, void *arg);
-/* One exit token: 0, -1 with an exception. */
-int fmp_crew_send_exit(struct fmp_crew *crew);
 
 /* lost.c: what a worker that has ended had in hand. */
 /* Takes its published results, recovers its cells, and fails what it had in hand with make_error(job, index); returns

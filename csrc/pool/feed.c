@@ -2,98 +2,9 @@
  * Tasks to the workers: sent at once while fewer than FMP_CREW_DEPTH are on their way, otherwise kept here, in order,
  * until results make room. Called by: crew.c, lost.c, py/crew*.c.
  */
-#include "pool/crew.h"
+#include "pool/feeds.h"
 
 #include <string.h>
-
-/* Work that waits: one prepared task, one that found no memory to be prepared in, or the rest of a map. */
-struct fmp_feed {
-    struct fmp_feed *next;
-    struct fmp_job *job; /* a strong reference */
-    enum fmp_task_kind kind;
-    bool is_payload; /* `source` is the payload of one task */
-    struct fmp_task_head head;
-    PyObject *source;    /* list, tuple or iterator; NULL for a prepared task */
-    Py_ssize_t position; /* of the next item */
-    /* Only if `source` is NULL, and of it the FMP_MESSAGE_PREPARED_BYTES: the memory ends before it, and there. */
-    struct fmp_message task;
-};
-
-static struct fmp_feed *
-feed_new(struct fmp_job *job, enum fmp_task_kind kind, const struct fmp_task_head *head, PyObject *source)
-{
-    size_t size = offsetof(struct fmp_feed, task) + (source != NULL ? 0 : FMP_MESSAGE_PREPARED_BYTES);
-    struct fmp_feed *feed = PyMem_Malloc(size);
-    if (feed == NULL) {
-        PyErr_NoMemory();
-        return NULL;
-    }
-    feed->next = NULL;
-    feed->job = (struct fmp_job *)Py_NewRef((PyObject *)job);
-    feed->kind = kind;
-    feed->is_payload = false;
-    feed->head = *head;
-    feed->source = Py_XNewRef(source);
-    feed->position = 0;
-    return feed;
-}
-
-static void
-feed_free(struct fmp_feed *feed)
-{
-    Py_DECREF(feed->job);
-    Py_XDECREF(feed->source);
-    PyMem_Free(feed);
-}
-
-static void
-append(struct fmp_crew *crew, struct fmp_feed *feed)
-{
-    *crew->feeds_end = feed;
-    crew->feeds_end = &feed->next;
-}
-
-static void
-drop_first(struct fmp_crew *crew)
-{
-    struct fmp_feed *feed = crew->feeds;
-    crew->feeds = feed->next;
-    if (crew->feeds == NULL) {
-        crew->feeds_end = &crew->feeds;
-    }
-    feed_free(feed);
-}
-
-void
-fmp_crew_drop_feeds(struct fmp_crew *crew)
-{
-    while (crew->feeds != NULL) {
-        if (crew->feeds->source == NULL) {
-            fmp_message_discard(crew->tasks.space, &crew->feeds->task);
-        }
-        drop_first(crew);
-    }
-}
-
-Py_ssize_t
-fmp_crew_count_feeds(const struct fmp_crew *crew)
-{
-    Py_ssize_t count = 0;
-    for (const struct fmp_feed *feed = crew->feeds; feed != NULL; feed = feed->next) {
-        count++;
-    }
-    return count;
-}
-
-int
-fmp_crew_traverse_feeds(struct fmp_crew *crew, visitproc visit, void *arg)
-{
-    for (struct fmp_feed *feed = crew->feeds; feed != NULL; feed = feed->next) {
-        Py_VISIT(feed->job);
-        Py_VISIT(feed->source);
-    }
-    return 0;
-}
 
 /* A future's task gets a claim when it is sent, so that it can be cancelled as long as no worker has begun it. The
  * first ones, as many as there are workers and one more, count as running at once: the standard library's executor has
@@ -142,7 +53,7 @@ feed_encoded(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind
     if (fmp_message_prepare(crew->tasks.space, &m, kind, w) != 0) {
         return NULL;
     }
-    struct fmp_feed *feed = feed_new(job, kind, head, NULL);
+    struct fmp_feed *feed = fmp_feed_new(job, kind, head, NULL);
     if (feed == NULL) {
         fmp_message_discard(crew->tasks.space, &m);
         return NULL;
@@ -156,33 +67,19 @@ feed_encoded(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind
 static struct fmp_feed *
 feed_payload(struct fmp_job *job, enum fmp_task_kind kind, const struct fmp_task_head *head, PyObject *payload)
 {
-    struct fmp_feed *feed = feed_new(job, kind, head, payload);
+    struct fmp_feed *feed = fmp_feed_new(job, kind, head, payload);
     if (feed != NULL) {
         feed->is_payload = true;
     }
     return feed;
 }
 
-/* Has a task failed only because the tasks and results that are under way fill the memory? Then it can wait for them,
- * and the exception is cleared. */
+/* Has a task failed only because the tasks and results that are under way, or wait, fill the memory? Then it can wait
+ * for them, and the exception is cleared. */
 static bool
-can_wait_for_memory(const struct fmp_crew *crew)
+can_wait_for_memory(struct fmp_crew *crew)
 {
-    return crew->in_flight > 0 && fmp_py_clear_no_space();
-}
-
-static int
-put_first(struct fmp_crew *crew, struct fmp_feed *feed)
-{
-    if (feed == NULL) {
-        return -1;
-    }
-    feed->next = crew->feeds;
-    if (crew->feeds == NULL) {
-        crew->feeds_end = &feed->next;
-    }
-    crew->feeds = feed;
-    return -EAGAIN;
+    return (crew->in_flight > 0 || fmp_feeds_find_prepared(crew) != NULL) && fmp_py_clear_no_space();
 }
 
 /* A task that found no room is the next to be sent: -EAGAIN, or -1 with an exception. */
@@ -194,7 +91,7 @@ keep_first(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, 
     if (feed == NULL && can_wait_for_memory(crew)) {
         feed = feed_payload(job, kind, head, payload);
     }
-    return put_first(crew, feed);
+    return fmp_feeds_put_first(crew, feed);
 }
 
 static int
@@ -228,7 +125,7 @@ send_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, s
     if (rc == -EAGAIN) {
         rc = keep_first(crew, job, kind, head, w, payload);
     } else if (FMP_UNLIKELY(rc != 0) && can_wait_for_memory(crew)) {
-        rc = put_first(crew, feed_payload(job, kind, head, payload));
+        rc = fmp_feeds_put_first(crew, feed_payload(job, kind, head, payload));
     }
     if (w != NULL) {
         fmp_wire_writer_free(w);
@@ -256,7 +153,7 @@ keep_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, c
     if (feed == NULL) {
         fail(crew, head);
     } else {
-        append(crew, feed);
+        fmp_feeds_append(crew, feed);
     }
     return 0;
 }
@@ -317,11 +214,11 @@ fmp_crew_map(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, PyO
         (void)fmp_crew_deliver(crew, &head, FMP_RESULT_ERROR, error);
         return 0;
     }
-    struct fmp_feed *feed = feed_new(job, kind, &head, source);
+    struct fmp_feed *feed = fmp_feed_new(job, kind, &head, source);
     if (feed == NULL) {
         return -1;
     }
-    append(crew, feed);
+    fmp_feeds_append(crew, feed);
     return fmp_crew_feed(crew);
 }
 
@@ -341,45 +238,51 @@ was_cancelled(struct fmp_crew *crew, struct fmp_feed *feed)
     return true;
 }
 
-/* As the two below: false if there is no room, and the task waits. */
-static bool
-feed_prepared(struct fmp_crew *crew, struct fmp_feed *feed)
+/* 0, also if it failed and the job has been told, or -EAGAIN. */
+static int
+push_prepared(struct fmp_crew *crew, struct fmp_feed *feed)
 {
-    if (!was_cancelled(crew, feed)) {
-        crew->in_flight++;
-        take_claim(crew, feed->job, &feed->head);
-        memcpy(feed->task.head, &feed->head, sizeof feed->head);
-        int rc = fmp_message_push(&crew->tasks, &feed->task);
-        fmp_crew_wake_dormant(crew);
-        if (rc != 0) {
-            give_back_claim(crew, feed->job, &feed->head);
-        }
-        if (rc == -EAGAIN) {
-            return false;
-        }
-        if (rc != 0) {
-            fmp_message_discard(crew->tasks.space, &feed->task);
-            fmp_py_raise(rc, NULL);
-            fail(crew, &feed->head);
-        }
+    crew->in_flight++;
+    take_claim(crew, feed->job, &feed->head);
+    memcpy(feed->task.head, &feed->head, sizeof feed->head);
+    int rc = fmp_message_push(&crew->tasks, &feed->task);
+    fmp_crew_wake_dormant(crew);
+    if (rc == 0) {
+        return 0;
     }
-    drop_first(crew);
+    give_back_claim(crew, feed->job, &feed->head);
+    if (rc != -EAGAIN) {
+        fmp_message_discard(crew->tasks.space, &feed->task);
+        fmp_py_raise(rc, NULL);
+        fail(crew, &feed->head);
+        rc = 0;
+    }
+    return rc;
+}
+
+/* As those below: false if there is no room, and the task waits. It is taken out before a job is told of anything: that
+ * may run Python code, and another thread that feeds. */
+static bool
+feed_prepared(struct fmp_crew *crew)
+{
+    struct fmp_feed *feed = fmp_feeds_unlink(crew, &crew->feeds);
+    int rc = was_cancelled(crew, feed) ? 0 : push_prepared(crew, feed);
+    if (rc == -EAGAIN) {
+        (void)fmp_feeds_put_first(crew, feed);
+        return false;
+    }
+    fmp_feed_free(feed);
     return true;
 }
 
 /* A task that waited for memory. */
 static bool
-feed_kept(struct fmp_crew *crew, struct fmp_feed *feed)
+feed_kept(struct fmp_crew *crew)
 {
-    struct fmp_task_head head = feed->head;
-    enum fmp_task_kind kind = feed->kind;
-    struct fmp_job *job = (struct fmp_job *)Py_NewRef((PyObject *)feed->job);
-    PyObject *payload = Py_NewRef(feed->source);
-    bool cancelled = was_cancelled(crew, feed);
-    drop_first(crew);
-    bool room = cancelled || send_task(crew, job, kind, &head, payload) != -EAGAIN;
-    Py_DECREF(payload);
-    Py_DECREF(job);
+    struct fmp_feed *feed = fmp_feeds_unlink(crew, &crew->feeds);
+    bool room =
+        was_cancelled(crew, feed) || send_task(crew, feed->job, feed->kind, &feed->head, feed->source) != -EAGAIN;
+    fmp_feed_free(feed);
     return room;
 }
 
@@ -406,7 +309,7 @@ feed_chunk(struct fmp_crew *crew, struct fmp_feed *feed)
     bool room = true;
     Py_INCREF(job);
     if (feed->position >= length) {
-        drop_first(crew);
+        fmp_feeds_drop_first(crew);
     }
     if (payload == NULL) {
         fail(crew, &head);
@@ -447,7 +350,7 @@ feed_item(struct fmp_crew *crew, struct fmp_feed *feed)
         Py_DECREF(item);
     } else if (crew->feeds == feed) {
         bool failed = PyErr_Occurred() != NULL;
-        drop_first(crew);
+        fmp_feeds_drop_first(crew);
         end_stream(crew, job, (Py_ssize_t)head.index + failed);
         if (failed) {
             fail(crew, &head);
@@ -458,20 +361,39 @@ feed_item(struct fmp_crew *crew, struct fmp_feed *feed)
     return room;
 }
 
+/* Nothing is under way, and the first task finds no memory: one that was prepared behind it holds some, and goes first.
+ * False if there is none. */
+static bool
+bring_prepared_forward(struct fmp_crew *crew)
+{
+    bool is_short = crew->in_flight == 0 && crew->feeds != NULL && crew->feeds->is_payload;
+    struct fmp_feed **link = is_short ? fmp_feeds_find_prepared(crew) : NULL;
+    if (link == NULL) {
+        return false;
+    }
+    (void)fmp_feeds_put_first(crew, fmp_feeds_unlink(crew, link));
+    return true;
+}
+
+static bool
+feed_first(struct fmp_crew *crew)
+{
+    struct fmp_feed *feed = crew->feeds;
+    if (feed->source == NULL) {
+        return feed_prepared(crew);
+    }
+    if (feed->is_payload) {
+        return feed_kept(crew);
+    }
+    return feed->job->kind == FMP_JOB_STREAM ? feed_item(crew, feed) : feed_chunk(crew, feed);
+}
+
 int
 fmp_crew_feed(struct fmp_crew *crew)
 {
-    bool room = true;
-    while (room && crew->feeds != NULL && crew->in_flight < FMP_CREW_DEPTH) {
-        struct fmp_feed *feed = crew->feeds;
-        if (feed->source == NULL) {
-            room = feed_prepared(crew, feed);
-        } else if (feed->is_payload) {
-            room = feed_kept(crew, feed);
-        } else if (feed->job->kind == FMP_JOB_STREAM) {
-            room = feed_item(crew, feed);
-        } else {
-            room = feed_chunk(crew, feed);
+    while (crew->feeds != NULL && crew->in_flight < FMP_CREW_DEPTH) {
+        if (!feed_first(crew) && !bring_prepared_forward(crew)) {
+            break;
         }
     }
     return 0;

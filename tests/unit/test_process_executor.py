@@ -158,6 +158,33 @@ def test_cancel(executor):
     assert pending in done
 
 
+class Asking:
+    """A waiter that looks at another future while it hears of a cancelled one: what waits is sent meanwhile."""
+
+    def __init__(self, other):
+        self.other = other
+        self.heard = []
+
+    def add_cancelled(self, future):
+        self.heard.append(future)
+        self.other.done()
+
+
+def test_calls_are_sent_while_a_waiter_hears_of_a_cancelled_one():
+    with fastmp.ProcessPoolExecutor(1) as executor:
+        executor.submit(time.sleep, 0.5)
+        futures = [executor.submit(square, x) for x in range(1200)]  # more than are sent at one time
+        waiter = Asking(futures[-1])
+        cancelled = futures[1100:1110]
+        for future in cancelled:
+            future._waiters.append(waiter)
+            assert future.cancel()
+        assert [future.result(20) for future in futures if future not in cancelled] == [
+            x * x for x in range(1200) if x not in range(1100, 1110)
+        ]
+        assert waiter.heard == cancelled
+
+
 @pytest.mark.parametrize("chunksize", [1, 2])
 def test_map_thrown_away_cancels_the_rest(executor, tmp_path, chunksize):
     names = [tmp_path / str(number) for number in range(20)]
