@@ -200,5 +200,6 @@ class Upkeep:
         for process in pool:
             if process._popen is not None:
                 end_worker(process)
-        crew.maintain = crew.need_helper = None
-        places.clear()
+        with lock:  # the helper may be burying one
+            crew.maintain = crew.need_helper = None
+            places.clear()
