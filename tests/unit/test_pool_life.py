@@ -12,6 +12,7 @@ from support.parts import pid_after, square
 from support.processes import interrupted_after, takes
 
 import fastmp
+from fastmp import _pool_upkeep
 
 
 def test_maxtasksperchild():
@@ -141,3 +142,36 @@ def test_a_worker_s_tasks_are_counted(ctx):
     with ctx.Pool(1, maxtasksperchild=2) as pool:
         pids = [pool.apply(pid_after, (0,)) for _ in range(3)]
     assert pids[0] == pids[1] != pids[2]
+
+
+def test_the_end_of_a_pool_waits_for_the_burial_of_a_worker(monkeypatch):
+    """The helper may be at it, and finds the worker's place as it was."""
+    pool = fastmp.get_context("fork").Pool(2)
+    assert pool.apply(abs, (-1,)) == 1
+    bury, end_worker, begun, errors = pool._bury_worker, _pool_upkeep.end_worker, threading.Event(), []
+
+    def bury_slowly(place, process):
+        begun.set()
+        time.sleep(0.2)
+        bury(place, process)
+
+    def maintain():
+        try:
+            pool._maintain_pool()
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    def end_beside_a_burial(process):
+        end_worker(process)
+        if not helper.is_alive() and not begun.is_set():
+            helper.start()
+            assert begun.wait(10)
+
+    helper = threading.Thread(target=maintain)
+    monkeypatch.setattr(pool, "_bury_worker", bury_slowly)
+    monkeypatch.setattr(_pool_upkeep, "end_worker", end_beside_a_burial)
+    pool.terminate()
+    helper.join()
+    pool.join()
+    assert not errors
