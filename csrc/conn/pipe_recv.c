@@ -1,7 +1,7 @@
 /* Receiving from a pipe: pop; or spin, hush the bell, sleep on the descriptor; see pipe.h. */
 #include "conn/pipe_internal.h"
-#include "ring/pace.h"
 #include "pyrt/wait.h"
+#include "ring/pace.h"
 #include "sys/clock.h"
 #include "sys/io.h"
 
@@ -130,7 +130,7 @@ hush_if_watched(struct fmp_pipe_end *end)
 int
 fmp_pipe_recv(struct fmp_pipe_end *end, struct fmp_message *m)
 {
-    bool may_pause = true; /* once: others may take what comes, and signals are looked at in the wait */
+    bool may_pause = true;
     for (;;) {
         int rc = fmp_message_pop(&end->in->channel, m);
         if (FMP_LIKELY(rc == 0)) {
@@ -141,8 +141,7 @@ fmp_pipe_recv(struct fmp_pipe_end *end, struct fmp_message *m)
             fmp_py_raise(rc, "a damaged message was dropped");
             return FMP_PY_ERROR;
         }
-        if (may_pause && fmp_ring_let_fill(fmp_pipe_ring(end->in))) {
-            may_pause = false;
+        if (fmp_ring_let_fill(fmp_pipe_ring(end->in), &may_pause)) {
             continue;
         }
         rc = fmp_pipe_poll(end, FMP_NEVER);

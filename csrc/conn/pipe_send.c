@@ -1,8 +1,8 @@
 /* Sending on a pipe: is anybody there, is there room, push, ring; see pipe.h. */
 #include "conn/lead.h"
 #include "conn/pipe_internal.h"
-#include "ring/pace.h"
 #include "pyrt/wait.h"
+#include "ring/pace.h"
 #include "sys/clock.h"
 #include "sys/io.h"
 #include "wire/encode.h"
@@ -176,7 +176,7 @@ offer(struct fmp_pipe_way *way, const struct outgoing *o)
 static int
 send_outgoing(struct fmp_pipe_end *end, const struct outgoing *o)
 {
-    bool may_pause = true; /* once: others may take the room, and signals are looked at in the wait */
+    bool may_pause = true;
     fmp_lead_give_way(&end->out->channel, o->bytes);
     for (;;) {
         if (check_peer(end) < 0) {
@@ -187,8 +187,7 @@ send_outgoing(struct fmp_pipe_end *end, const struct outgoing *o)
             rc = ring_bell(end);
             return FMP_LIKELY(o->bytes <= FMP_PIPE_BYTES) || rc != FMP_PY_READY ? rc : await_taken(end);
         }
-        if (rc == -EAGAIN && may_pause && fmp_ring_let_drain(fmp_pipe_ring(end->out))) {
-            may_pause = false;
+        if (rc == -EAGAIN && fmp_ring_let_drain(fmp_pipe_ring(end->out), &may_pause)) {
             continue;
         }
         if (rc != -EAGAIN || await_room(end, o->bytes) < 0) {

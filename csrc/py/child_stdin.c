@@ -43,7 +43,7 @@ open_null(void)
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-/* In a child: opens /dev/null for the spare stream. 0, also if that cannot be, or -1 with an exception set. */
+/* Opens /dev/null for the spare stream. 0, also if that cannot be, or -1 with an exception set. */
 static int
 lend_anywhere(void)
 {
@@ -117,14 +117,9 @@ fmp_child_prepare_stdin(void)
     }
     PyObject *file = find_file(stream); /* and so the types are known */
     Py_XDECREF(file);
-    int fd = open_null();
-    if (fd >= 0 && fd != spare.fd) {
-        (void)open_again(fd);
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
+    (void)lend_anywhere();
     PyErr_Clear(); /* it will be met again in the child */
+    fmp_child_take_stdin_back();
 }
 
 void

@@ -84,12 +84,15 @@ field_get(PyObject *self, PyObject *owner, PyObject *Py_UNUSED(type))
         return Py_NewRef(self);
     }
     struct fmp_shared *s = shared_of(f, owner);
-    const char *at = s != NULL ? place_of(f, s) : NULL;
+    if (s == NULL) {
+        return NULL;
+    }
+    const char *at = place_of(f, s);
     PyObject *result;
     if (FMP_LIKELY(at != NULL && fmp_shared_get_briefly(s, f->ctype, at, &result))) {
         return result;
     }
-    if (s == NULL || fmp_shared_enter(s) < 0) {
+    if (fmp_shared_enter(s) < 0) {
         return NULL;
     }
     at = place_of(f, s); /* once more: the wait may have been long */
@@ -105,11 +108,14 @@ field_set(PyObject *self, PyObject *owner, PyObject *value)
         return -1;
     }
     struct fmp_shared *s = shared_of(f, owner);
-    char *at = s != NULL ? place_of(f, s) : NULL;
+    if (s == NULL) {
+        return -1;
+    }
+    char *at = place_of(f, s);
     if (FMP_LIKELY(at != NULL && fmp_shared_set_briefly(s, f->ctype, at, value))) {
         return 0;
     }
-    if (s == NULL || fmp_shared_enter(s) < 0) {
+    if (fmp_shared_enter(s) < 0) {
         return -1;
     }
     at = place_of(f, s); /* as above */

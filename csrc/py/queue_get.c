@@ -10,7 +10,7 @@ PyObject *
 fmp_queue_get_by(struct fmp_queue *q, uint64_t deadline_ns)
 {
     struct fmp_message m;
-    bool may_pause = deadline_ns != 0; /* once: others may take what comes, and signals are looked at in the wait */
+    bool may_pause = deadline_ns != 0;
     for (;;) {
         int rc = fmp_message_pop(&q->channel, &m);
         if (FMP_LIKELY(rc == 0)) {
@@ -20,8 +20,7 @@ fmp_queue_get_by(struct fmp_queue *q, uint64_t deadline_ns)
         if (rc != -EAGAIN) {
             return fmp_py_raise(rc, "a damaged message was dropped");
         }
-        if (may_pause && fmp_ring_let_fill(fmp_queue_ring(q))) {
-            may_pause = false;
+        if (fmp_ring_let_fill(fmp_queue_ring(q), &may_pause)) {
             continue;
         }
         /* What was put before is there, even if an earlier record is still being written, or its writer has died: but

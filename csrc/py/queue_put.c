@@ -27,14 +27,13 @@ await_space(struct fmp_queue *q, uint64_t deadline_ns)
 static int
 send_by(struct fmp_queue *q, struct fmp_wire_writer *w, uint64_t deadline_ns)
 {
-    bool may_pause = deadline_ns != 0; /* once: others may take the room, and signals are looked at in the wait */
+    bool may_pause = deadline_ns != 0;
     for (;;) {
         int rc = fmp_message_send(&q->channel, FMP_MESSAGE_OBJECT, NULL, w);
         if (rc != -EAGAIN) {
             return rc == 0 ? FMP_PY_READY : FMP_PY_ERROR;
         }
-        if (may_pause && fmp_ring_let_drain(fmp_queue_ring(q))) {
-            may_pause = false;
+        if (fmp_ring_let_drain(fmp_queue_ring(q), &may_pause)) {
             continue;
         }
         bool counted_full = fmp_ring_count(fmp_queue_ring(q)) >= fmp_queue_ring(q)->limit;
@@ -87,14 +86,13 @@ send_unbounded(struct fmp_queue *q, struct fmp_wire_writer *w)
         return overflow(q, w); /* behind what waits already */
     }
     uint64_t head = 0, seen = UINT64_MAX;
-    bool may_pause = true; /* once, as above */
+    bool may_pause = true;
     for (;;) {
         int rc = fmp_message_send(&q->channel, FMP_MESSAGE_OBJECT, NULL, w);
         if (rc != -EAGAIN) {
             return rc;
         }
-        if (may_pause && fmp_ring_let_drain(fmp_queue_ring(q))) {
-            may_pause = false;
+        if (fmp_ring_let_drain(fmp_queue_ring(q), &may_pause)) {
             continue;
         }
         head = fmp_load_relaxed(&fmp_queue_ring(q)->shm->head); /* relaxed: a sign of life, no more */

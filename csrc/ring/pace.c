@@ -37,8 +37,11 @@ yield_for(uint64_t ns)
 }
 
 bool
-fmp_ring_let_fill(struct fmp_ring *ring)
+fmp_ring_let_fill(struct fmp_ring *ring, bool *may)
 {
+    if (!*may) {
+        return false;
+    }
     struct fmp_pace *pace = &ring->pop_pace;
     uint64_t head = fmp_load_relaxed(&ring->shm->head); /* relaxed: a measure of speed, no more */
     uint64_t taken = head - pace->caught_up_at;
@@ -53,14 +56,15 @@ fmp_ring_let_fill(struct fmp_ring *ring)
         pace->moment_ns *= 2;
     }
     pause_for(pace->moment_ns);
+    *may = false;
     return true;
 }
 
 bool
-fmp_ring_let_drain(struct fmp_ring *ring)
+fmp_ring_let_drain(struct fmp_ring *ring, bool *may)
 {
     uint64_t enough = ring->limit / PART;
-    if (enough < STREAM || !fmp_spin_helps()) {
+    if (!*may || enough < STREAM || !fmp_spin_helps()) {
         return false;
     }
     uint64_t first = fmp_load_relaxed(&ring->shm->head), seen, now = first; /* relaxed: as above */
@@ -69,5 +73,6 @@ fmp_ring_let_drain(struct fmp_ring *ring)
         yield_for(LOOK_NS);
         now = fmp_load_relaxed(&ring->shm->head); /* relaxed: as above */
     } while (now != seen && now - first < enough);
+    *may = now == first;
     return now != first;
 }

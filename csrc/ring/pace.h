@@ -15,9 +15,11 @@
 
 #include "ring/ring.h"
 
-/* A consumer found nothing. True: a moment has passed, look again; false: wait. */
-bool fmp_ring_let_fill(struct fmp_ring *ring);
-/* A producer found the ring full. True: messages were taken meanwhile, try again; false: wait. */
-bool fmp_ring_let_drain(struct fmp_ring *ring);
+/* A consumer found nothing. True: a moment has passed, look again; false: wait. `may` is whether the caller may pause
+ * at all, and is false after a moment, so that there is one in a call: others may take what comes, or the room, and
+ * deadlines and signals are looked at in the wait. */
+bool fmp_ring_let_fill(struct fmp_ring *ring, bool *may);
+/* A producer found the ring full. True: messages were taken meanwhile, try again; false: wait. `may` as above. */
+bool fmp_ring_let_drain(struct fmp_ring *ring, bool *may);
 
 #endif

@@ -49,7 +49,7 @@ struct fmp_condition_waiter {
     struct fmp_spin spin;
     uint32_t index;    /* of the record */
     uint32_t told;     /* deaths, before the last look for what the dead have left */
-    uint64_t slice_ns; /* the length of the last sleep, if it was slept through */
+    uint64_t slice_ns; /* the length of the last sleep */
 };
 
 /* Takes a record. 0, or -ENOSPC if `records` living threads wait already. */

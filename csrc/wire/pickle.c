@@ -116,37 +116,36 @@ is_of_main(PyObject *obj)
     return rc;
 }
 
-/* Does the receiver say that it has this very function? Of a part of a class it has to be asked. */
-static int
+/* Does the receiver say that it has this very function of the main module? Of a part of a class, and of what is no
+ * function, it has to be asked. */
+static bool
 is_known(PyObject *receiver, PyObject *function)
 {
     static PyObject *name; /* "known" */
-    PyObject *qualname = ((PyFunctionObject *)function)->func_qualname;
+    PyObject *qualname = PyFunction_Check(function) ? ((PyFunctionObject *)function)->func_qualname : NULL;
     if ((name == NULL && (name = PyUnicode_InternFromString("known")) == NULL) || qualname == NULL ||
         PyUnicode_FindChar(qualname, '.', 0, PyUnicode_GET_LENGTH(qualname), 1) != -1) {
-        return 0;
+        PyErr_Clear();
+        return false;
     }
     PyObject *known = PyObject_GetAttr(receiver, name);
     PyObject *key = known != NULL && PyDict_Check(known) ? PyLong_FromVoidPtr(function) : NULL;
     PyObject *reference = key != NULL ? PyDict_GetItemWithError(known, key) : NULL;
     PyObject *object = reference != NULL ? PyObject_CallNoArgs(reference) : NULL;
-    int is = object == function;
+    bool is = object == function;
     Py_XDECREF(object);
     Py_XDECREF(key);
     Py_XDECREF(known);
+    PyErr_Clear(); /* who is asked says it again */
     return is;
 }
 
 bool
 fmp_wire_goes_by_name(PyObject *receiver, PyObject *obj)
 {
-    bool goes = false;
-    if (PyFunction_Check(obj)) {
-        int is_mains = is_of_main(obj);
-        goes = is_mains == 0 || (is_mains > 0 && is_known(receiver, obj));
-        PyErr_Clear(); /* who is asked says it again */
-    }
-    return goes;
+    int is_mains = PyFunction_Check(obj) ? is_of_main(obj) : -1;
+    PyErr_Clear(); /* as above */
+    return is_mains == 0 || (is_mains > 0 && is_known(receiver, obj));
 }
 
 /* The pickler's reducer_override: called for each object that is not of a built-in type. */
@@ -158,7 +157,7 @@ sink_reduce(PyObject *self, PyObject *obj)
     if (rc < 0) {
         return NULL;
     }
-    if (rc == 0 || w->definitions == NULL || fmp_wire_goes_by_name(w->definitions, obj)) {
+    if (rc == 0 || w->definitions == NULL || is_known(w->definitions, obj)) {
         return Py_NewRef(Py_NotImplemented);
     }
     PyObject *definitions = Py_NewRef(w->definitions);

@@ -4,6 +4,23 @@
 #include "ring/pace.h"
 #include "ring_kit.h"
 
+/* As of a call that has not paused yet. */
+static bool
+lets_fill(struct fmp_ring *ring)
+{
+    bool may = true, is_fill = fmp_ring_let_fill(ring, &may);
+    CHECK_EQ(may, !is_fill);
+    return is_fill;
+}
+
+static bool
+lets_drain(struct fmp_ring *ring)
+{
+    bool may = true, is_drain = fmp_ring_let_drain(ring, &may);
+    CHECK_EQ(may, !is_drain);
+    return is_drain;
+}
+
 static void
 push_and_pop(struct fmp_ring *ring, unsigned count)
 {
@@ -22,20 +39,20 @@ test_a_moment_in_a_stream_only(void)
 {
     struct fmp_ring ring;
     make(&ring);
-    CHECK(!fmp_ring_let_fill(&ring));
+    CHECK(!lets_fill(&ring));
     for (int i = 0; i < 3; i++) { /* round trips */
         push_and_pop(&ring, 1);
-        CHECK(!fmp_ring_let_fill(&ring));
+        CHECK(!lets_fill(&ring));
     }
     uint64_t last_ns = 0;
     for (int i = 0; i < 20; i++) {
         push_and_pop(&ring, LIMIT);
-        CHECK_EQ(fmp_ring_let_fill(&ring), fmp_spin_helps());
+        CHECK_EQ(lets_fill(&ring), fmp_spin_helps());
         CHECK(ring.pop_pace.moment_ns >= last_ns);
         last_ns = ring.pop_pace.moment_ns;
     }
     CHECK(last_ns < FMP_NS_PER_MS / 100);
-    CHECK(!fmp_ring_let_fill(&ring)); /* nothing has come meanwhile: the stream is over */
+    CHECK(!lets_fill(&ring)); /* nothing has come meanwhile: the stream is over */
     CHECK_EQ(ring.pop_pace.moment_ns, 0);
     fmp_region_close(&region);
 }
@@ -47,7 +64,7 @@ test_a_full_ring_that_nobody_reads_is_not_waited_for(void)
     make(&ring);
     while (push(&ring, 0) == 0) {
     }
-    CHECK(!fmp_ring_let_drain(&ring));
+    CHECK(!lets_drain(&ring));
     fmp_region_close(&region);
 }
 
@@ -74,7 +91,7 @@ test_a_full_ring_that_is_read_drains(void)
     CHECK_EQ(pthread_create(&reader, NULL, pop_all, &may_end), 0);
     bool has_drained = !fmp_spin_helps();
     for (int64_t end = check_now_ns() + (int64_t)(30 * FMP_NS_PER_S); !has_drained && check_now_ns() < end;) {
-        has_drained = push(&ring, 0) != 0 && fmp_ring_let_drain(&ring);
+        has_drained = push(&ring, 0) != 0 && lets_drain(&ring);
     }
     CHECK(has_drained);
     fmp_store_relaxed(&may_end, true);
