@@ -40,6 +40,9 @@ sleep_step(struct fmp_pipe_end *end, uint64_t deadline_ns)
     if (may_sleep && fmp_bell_hush(&bell, fmp_ring_may_pop, ring)) {
         return 0;
     }
+    if (FMP_UNLIKELY(fmp_ring_count(ring) != 0) && fmp_ring_drop_unclaimed(ring)) {
+        return -EBADMSG;
+    }
     uint64_t now = sys_now_ns();
     uint64_t slice_end = may_sleep ? sys_slice_end_ns(now, deadline_ns, slice_ns) : 0;
     struct pollfd p = {.fd = bell.fd, .events = may_sleep ? POLLIN : 0};
@@ -83,6 +86,13 @@ listen_step(void *ctx, uint64_t deadline_ns)
 }
 
 static int
+raise_damaged(void)
+{
+    fmp_py_raise(-EBADMSG, "a damaged message was dropped");
+    return FMP_PY_ERROR;
+}
+
+static int
 await_front(struct fmp_pipe_end *end, uint64_t deadline_ns)
 {
     if (fmp_ring_may_pop(fmp_pipe_ring(end->in))) {
@@ -101,6 +111,8 @@ await_front(struct fmp_pipe_end *end, uint64_t deadline_ns)
         return FMP_PIPE_EOF;
     case -ECANCELED:
         return FMP_PY_ERROR;
+    case -EBADMSG:
+        return raise_damaged();
     default:
         fmp_py_raise(rc, rc == -EBADF ? "handle is closed" : NULL);
         return FMP_PY_ERROR;
@@ -138,8 +150,7 @@ fmp_pipe_recv(struct fmp_pipe_end *end, struct fmp_message *m)
             return FMP_PY_READY;
         }
         if (rc != -EAGAIN) {
-            fmp_py_raise(rc, "a damaged message was dropped");
-            return FMP_PY_ERROR;
+            return raise_damaged();
         }
         if (fmp_ring_let_fill(fmp_pipe_ring(end->in), &may_pause)) {
             continue;

@@ -6,6 +6,8 @@
 #include "ring/pace.h"
 #include "sys/clock.h"
 
+#define DAMAGED "a damaged message was dropped"
+
 PyObject *
 fmp_queue_get_by(struct fmp_queue *q, uint64_t deadline_ns)
 {
@@ -18,7 +20,7 @@ fmp_queue_get_by(struct fmp_queue *q, uint64_t deadline_ns)
             return fmp_message_decode(q->channel.space, &m);
         }
         if (rc != -EAGAIN) {
-            return fmp_py_raise(rc, "a damaged message was dropped");
+            return fmp_py_raise(rc, DAMAGED);
         }
         if (fmp_ring_let_fill(fmp_queue_ring(q), &may_pause)) {
             continue;
@@ -26,6 +28,9 @@ fmp_queue_get_by(struct fmp_queue *q, uint64_t deadline_ns)
         /* What was put before is there, even if an earlier record is still being written, or its writer has died: but
          * another consumer may come to know that first, and then the queue is empty. */
         bool empty = fmp_ring_count(fmp_queue_ring(q)) == 0;
+        if (FMP_UNLIKELY(!empty) && fmp_ring_drop_unclaimed(fmp_queue_ring(q))) {
+            return fmp_py_raise(-EBADMSG, DAMAGED);
+        }
         int waited = fmp_py_await(&fmp_queue_ring(q)->shm->items, fmp_ring_may_pop, fmp_queue_ring(q),
                                   empty ? deadline_ns : sys_now_ns() + FMP_RECHECK_NS, &q->get_spin);
         if (waited == FMP_PY_ERROR) {

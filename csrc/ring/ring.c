@@ -63,6 +63,13 @@ repair_free_cell(struct fmp_ring *ring, uint64_t position)
     return true;
 }
 
+static void
+wake_all(struct fmp_ring *ring)
+{
+    fmp_ec_notify(&ring->shm->space, INT32_MAX);
+    fmp_ec_notify(&ring->shm->items, INT32_MAX);
+}
+
 /* The cell at head is in a state that cannot be: there is no record to be had. True if we have emptied it, and must
  * say so. */
 static FMP_COLD bool
@@ -75,9 +82,46 @@ drop_damaged(struct fmp_ring *ring, uint64_t position)
         return false;
     }
     help(&ring->shm->head, position);
-    fmp_ec_notify(&ring->shm->space, INT32_MAX);
-    fmp_ec_notify(&ring->shm->items, INT32_MAX);
+    wake_all(ring);
     return true;
+}
+
+/* Has tail come to where it cannot be? It starts at head anew: producers help it past what is claimed. */
+static bool
+bring_tail_back(struct fmp_ring *ring, uint64_t tail, uint64_t head)
+{
+    return (int64_t)(tail - head) > (int64_t)ring->limit && fmp_cas_release(&ring->shm->tail, &tail, head); /* R3 */
+}
+
+/* Passes the cell at head if it is free. */
+static bool
+pass_free_cell(struct fmp_ring *ring, uint64_t head)
+{
+    uint64_t state = fmp_cell_state(lap_of(ring, head), FMP_CELL_EMPTY, 0);
+    bool was_free = fmp_cas_release(&cell_of(ring, head)->state, &state,
+                                    fmp_cell_state(lap_of(ring, head) + 1, FMP_CELL_EMPTY, 0)); /* R2 */
+    if (was_free) {
+        help(&ring->shm->head, head);
+    }
+    return was_free;
+}
+
+bool
+fmp_ring_drop_unclaimed(struct fmp_ring *ring)
+{
+    bool dropped = false, again;
+    do {
+        /* Head is read after tail, and only grows: so tail was not farther ahead. The cell is looked at after both: who
+         * sees that tail has passed a cell sees its claim. */
+        uint64_t tail = fmp_load_acquire(&ring->shm->tail); /* A3 */
+        uint64_t head = fmp_load_acquire(&ring->shm->head); /* A3 */
+        again = bring_tail_back(ring, tail, head) || ((int64_t)(tail - head) > 0 && pass_free_cell(ring, head));
+        dropped |= again;
+    } while (again);
+    if (dropped) {
+        wake_all(ring);
+    }
+    return dropped;
 }
 
 /* Is `position` the limit or more ahead of head? The last value seen of head is asked first: it only grows. */

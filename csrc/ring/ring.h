@@ -8,9 +8,10 @@
  * a killed owner's cell is recovered by whoever meets it; head and tail are helped forward by anybody, so nobody is
  * waited for but the owner of the one cell that is next in turn.
  *
- * Damage: a cell that head or tail has come to, in a state that no process can have left it in, holds no record. The
- * consumer who meets it empties it and is told; a producer makes it free again. Head or tail in a place that cannot be
- * is an error for the producer. What a word names that could be true is believed: a living owner is waited for.
+ * Damage: a cell that head or tail has come to, in a state that no process can have left it in, holds no record, nor
+ * does a free one that tail has passed. The consumer who meets it empties it and is told; a producer makes it free
+ * again. Head or tail in a place that cannot be is an error for the producer. What a word names that could be true is
+ * believed: a living owner is waited for.
  *
  * Use: begin_push gives the cell to write in, end_push publishes; begin_pop gives the record to read, end_pop empties
  * the cell. Between begin and end the cell is this process's. None of the four blocks; to wait, use the event counts
@@ -125,6 +126,10 @@ bool fmp_ring_push_is_held_up(void *ring);
 /* Is a record (or damage, which is an error) there to be popped? Clears a dead producer's cell out of the way, for
  * which fmp_ring_may_pop says true. */
 bool fmp_ring_has_record(struct fmp_ring *ring);
+/* Passes the cells at head that nobody has claimed although tail is beyond them: head, tail or a cell was written over.
+ * True if there was one, which is an error for the consumer. For those who find no record in a ring that is not empty,
+ * before they wait. */
+bool fmp_ring_drop_unclaimed(struct fmp_ring *ring);
 /* The record at `position` if it is published and not yet taken, else NULL. To be believed only by the one consumer. */
 const struct fmp_record *fmp_ring_peek(const struct fmp_ring *ring, uint64_t position);
 /* Is the block that was sent at `position` still named by a cell that somebody alive will read, or, if it is the side

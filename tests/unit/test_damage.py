@@ -93,6 +93,43 @@ def test_damaged_state_word(marked, state):
     assert [q.get(timeout=30) for _ in range(8)] == list(range(8))
 
 
+EMPTY = 0  # of the first lap: the cell was never claimed
+
+
+def test_message_made_a_free_cell(marked):
+    q, cell = marked
+    word(cell).value = EMPTY
+    assert q.get(timeout=30) == 1
+    with pytest.raises(OSError, match="damaged"):
+        q.get_nowait()
+    assert q.get_nowait() == 3
+
+
+@pytest.mark.parametrize("step", [2, 2**62], ids=["within the limit", "beyond it"])
+def test_tail_beyond_what_was_put(marked, step):
+    q, cell = marked
+    tail = word(cell - 128 - 256 + 64)  # the header's second line; ours is the second cell
+    assert tail.value == 3
+    tail.value += step
+    assert [q.get(timeout=30) for _ in range(3)] == [1, MARK, 3]
+    with pytest.raises(OSError, match="damaged"):
+        q.get_nowait()
+    for i in range(8):
+        q.put(i, timeout=30)
+    assert [q.get(timeout=30) for _ in range(8)] == list(range(8))
+
+
+def test_message_of_a_pipe_made_a_free_cell():
+    reader, writer = fastmp.Pipe(duplex=False)
+    for value in (1, MARK + 1, 3):
+        writer.send(value)
+    word(cell_of(MARK + 1)).value = EMPTY
+    assert reader.recv() == 1
+    with pytest.raises(OSError, match="damaged"):
+        reader.recv()
+    assert reader.recv() == 3
+
+
 @pytest.mark.parametrize("bytes_", [0xFFFFFFFF, 105, 2**31], ids=hex)
 def test_damaged_length(marked, bytes_):
     q, cell = marked
