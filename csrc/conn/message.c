@@ -136,7 +136,7 @@ FMP_INLINE void
 end_push(struct fmp_channel *ch, const struct fmp_ring_ticket *t)
 {
     if (FMP_UNLIKELY(ch->in_row)) {
-        fmp_ring_end_push_unfenced(&ch->ring, t);
+        fmp_ring_end_push_in_row(&ch->ring, t);
     } else {
         fmp_ring_end_push(&ch->ring, t);
     }
@@ -202,7 +202,7 @@ push_block(struct fmp_channel *ch, struct fmp_ring_ticket *t, fmp_off block, uin
 FMP_INLINE int
 begin(struct fmp_channel *ch, struct fmp_ring_ticket *t, uint32_t tag, const void *head)
 {
-    int rc = fmp_ring_begin_push(&ch->ring, t);
+    int rc = FMP_UNLIKELY(ch->in_row) ? fmp_ring_begin_push_in_row(&ch->ring, t) : fmp_ring_begin_push(&ch->ring, t);
     if (rc == 0) {
         t->cell->record.tag = tag;
         if (ch->head_bytes != 0) {
@@ -398,7 +398,7 @@ int
 fmp_message_pop(struct fmp_channel *ch, struct fmp_message *m)
 {
     struct fmp_ring_ticket t;
-    int rc = fmp_ring_begin_pop(&ch->ring, &t);
+    int rc = FMP_UNLIKELY(ch->in_row) ? fmp_ring_begin_pop_in_row(&ch->ring, &t) : fmp_ring_begin_pop(&ch->ring, &t);
     if (rc != 0) {
         return rc;
     }
@@ -431,7 +431,7 @@ fmp_message_pop(struct fmp_channel *ch, struct fmp_message *m)
         }
     }
     if (FMP_UNLIKELY(ch->in_row)) {
-        fmp_ring_end_pop_unfenced(&ch->ring, &t);
+        fmp_ring_end_pop_in_row(&ch->ring, &t);
     } else {
         fmp_ring_end_pop(&ch->ring, &t);
     }

@@ -67,12 +67,12 @@ int fmp_message_push(struct fmp_channel *ch, const struct fmp_message *m);
  * was; -1 with an exception. */
 int fmp_message_send(struct fmp_channel *ch, uint32_t tag, const void *head, struct fmp_wire_writer *w);
 /* The same for one of several in a row, which cost less; after the last one, and before this process waits for
- * anything, fmp_ring_wake_consumers. */
+ * anything, fmp_ring_end_push_row. */
 int fmp_message_send_in_row(struct fmp_channel *ch, uint32_t tag, const void *head, struct fmp_wire_writer *w);
 
 /* Takes the next message out: 0; -EAGAIN if there is none yet; -EBADMSG if the record was damaged (it is gone then). */
 int fmp_message_pop(struct fmp_channel *ch, struct fmp_message *m);
-/* The same for one of several in a row; after the last one fmp_ring_wake_producers. */
+/* The same for one of several in a row; after the last one fmp_ring_end_pop_row. */
 int fmp_message_pop_in_row(struct fmp_channel *ch, struct fmp_message *m);
 FMP_INLINE const void *
 fmp_message_data(const struct fmp_space *space, const struct fmp_message *m)

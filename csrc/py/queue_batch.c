@@ -2,8 +2,8 @@
  * put_many and get_many of a queue. Called by: queue.c, as methods.
  *
  * Each object is a message of its own, as if by put and get: maxsize counts it, any consumer may take it, a kill loses
- * what was in hand. What the batch saves is Python's call, and the ring's fence and look at the sleepers, which are
- * made once for up to ROW messages (fmp_ring_end_push_unfenced).
+ * what was in hand. What the batch saves is Python's call, most moves of head and tail, and the ring's fence and look
+ * at the sleepers, which are made once for up to ROW messages (ring/row.c).
  */
 #include "conn/lead.h"
 #include "py/args.h"
@@ -41,7 +41,7 @@ breathe(void)
 static void
 settle_puts(struct fmp_queue *q)
 {
-    fmp_ring_wake_consumers(fmp_queue_ring(q));
+    fmp_ring_end_push_row(fmp_queue_ring(q));
     fmp_queue_bell_ring(q);
 }
 
@@ -166,7 +166,7 @@ take_there(struct fmp_queue *q, PyObject *list, Py_ssize_t most)
         }
         rc = append(list, fmp_message_decode(q->channel.space, &m));
         if (FMP_UNLIKELY(PyList_GET_SIZE(list) % ROW == 0) && rc == 0) {
-            fmp_ring_wake_producers(fmp_queue_ring(q));
+            fmp_ring_end_pop_row(fmp_queue_ring(q));
             rc = breathe();
         }
     }
@@ -217,7 +217,7 @@ fmp_queue_get_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyOb
         return NULL;
     }
     int rc = take_there(q, list, most);
-    fmp_ring_wake_producers(fmp_queue_ring(q));
+    fmp_ring_end_pop_row(fmp_queue_ring(q));
     fmp_queue_bell_heard(q);
     if (rc < 0) {
         tell("received", list);

@@ -1,7 +1,8 @@
-/* The ring's cell state word: {lap:38 | phase:2 | owner:24}. Called by: ring.c, recovery.c. */
+/* The ring's cell state word: {lap:38 | phase:2 | owner:24}. Called by: ring.c, row.c, recovery.c. */
 #ifndef FMP_RING_LAYOUT_H
 #define FMP_RING_LAYOUT_H
 
+#include "base/fault.h"
 #include "ring/ring.h"
 
 enum { FMP_CELL_EMPTY, FMP_CELL_CLAIMED, FMP_CELL_FULL, FMP_CELL_TAKEN };
@@ -72,6 +73,56 @@ fmp_cell_is_sound(uint64_t state, uint64_t lap)
     }
     uint64_t ahead = (fmp_cell_lap(state) - lap) & FMP_CELL_LAP_MASK;
     return ahead <= 1 || (ahead == FMP_CELL_LAP_MASK && phase == FMP_CELL_TAKEN);
+}
+
+FMP_INLINE uint64_t
+fmp_ring_lap(const struct fmp_ring *ring, uint64_t position)
+{
+    return (position >> ring->log2_capacity) & FMP_CELL_LAP_MASK;
+}
+
+FMP_INLINE struct fmp_cell_shm *
+fmp_ring_cell(const struct fmp_ring *ring, uint64_t position)
+{
+    return &ring->shm->cells[position & (ring->capacity - 1)];
+}
+
+/* Moves head or tail from `position` to the next one, unless somebody has done it already. */
+FMP_INLINE void
+fmp_ring_help(_Atomic uint64_t *end, uint64_t position)
+{
+    fmp_cas_release(end, &position, position + 1); /* R3 */
+}
+
+/* Is `position` the limit or more ahead of head? The last value seen of head is asked first: it only grows. */
+FMP_INLINE bool
+fmp_ring_is_at_limit(struct fmp_ring *ring, uint64_t position)
+{
+    if (FMP_LIKELY(position - ring->head_seen < ring->limit)) {
+        return false;
+    }
+    ring->head_seen = fmp_load_acquire(&ring->shm->head); /* A3 */
+    return (int64_t)(position - ring->head_seen) >= (int64_t)ring->limit;
+}
+
+/* Claimed, and written: now a consumer may take it. */
+FMP_INLINE void
+fmp_ring_publish(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
+{
+    FMP_FAULT("ring:written");
+    fmp_store_release(&t->cell->state, fmp_cell_state(fmp_ring_lap(ring, t->position), FMP_CELL_FULL, 0)); /* R1 */
+    FMP_FAULT("ring:published");
+    /* The cell of the next push but one lies in a consumer's cache: fetch it while the caller encodes. */
+    __builtin_prefetch(fmp_ring_cell(ring, t->position + 2), 1);
+}
+
+/* Taken, and read: now a producer may write it anew. */
+FMP_INLINE void
+fmp_ring_empty(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
+{
+    FMP_FAULT("ring:read");
+    fmp_store_release(&t->cell->state, fmp_cell_state(fmp_ring_lap(ring, t->position) + 1, FMP_CELL_EMPTY, 0)); /* R2 */
+    FMP_FAULT("ring:emptied");
 }
 
 /* recovery.c: has the cell at `position`, where `end` (head or tail) stands, a state that cannot be? Then it is in

@@ -77,28 +77,23 @@ is_abandoned(struct fmp_ring *ring, struct fmp_cell_shm *cell)
 bool
 fmp_ring_cell_is_damaged(const struct fmp_ring *ring, const _Atomic uint64_t *end, uint64_t position, uint64_t *state)
 {
-    uint64_t lap = (position >> ring->log2_capacity) & FMP_CELL_LAP_MASK;
+    uint64_t lap = fmp_ring_lap(ring, position);
     /* A1: the look at `end` comes after the one at the cell. It stood there before, and only grows: so it stood there
      * while we looked, and the cell was in its turn. */
-    *state = fmp_load_acquire(&ring->shm->cells[position & (ring->capacity - 1)].state);
+    *state = fmp_load_acquire(&fmp_ring_cell(ring, position)->state);
     return position == fmp_load_relaxed(end) && !fmp_cell_is_sound(*state, lap);
 }
 
 bool
 fmp_ring_tail_is_damaged(const struct fmp_ring *ring)
 {
-    /* Head is read after tail: what was claimed was within the limit of an older head, and tail is one behind at most.
-     * If both move meanwhile, tail seems farther behind than it is: it is read again. */
+    /* Head is read after tail: what was claimed was within the limit of an older head, and tail is a few behind at
+     * most. If both move meanwhile, tail seems farther behind than it is: it is read again. */
     uint64_t tail = fmp_load_acquire(&ring->shm->tail); /* A3 */
     uint64_t head = fmp_load_acquire(&ring->shm->head); /* A3 */
     int64_t ahead = (int64_t)(tail - head);
-    return ahead > (int64_t)ring->limit || (ahead < -1 && tail == fmp_load_relaxed(&ring->shm->tail));
-}
-
-static struct fmp_cell_shm *
-cell_at(const struct fmp_ring *ring, uint64_t position)
-{
-    return &ring->shm->cells[position & (ring->capacity - 1)];
+    return ahead > (int64_t)ring->limit ||
+           (ahead < -(int64_t)FMP_RING_LAG && tail == fmp_load_relaxed(&ring->shm->tail));
 }
 
 bool
@@ -106,8 +101,8 @@ fmp_ring_may_pop(void *ctx)
 {
     struct fmp_ring *ring = ctx;
     uint64_t head = fmp_load_acquire(&ring->shm->head); /* A3 */
-    struct fmp_cell_shm *cell = cell_at(ring, head);
-    uint64_t lap = (head >> ring->log2_capacity) & FMP_CELL_LAP_MASK;
+    struct fmp_cell_shm *cell = fmp_ring_cell(ring, head);
+    uint64_t lap = fmp_ring_lap(ring, head);
     uint64_t state = fmp_load_acquire(&cell->state); /* A1 */
     if (state == fmp_cell_state(lap, FMP_CELL_FULL, 0) || fmp_cell_is_passed(state, lap)) {
         return true; /* passed: head is behind, begin_pop helps it */
@@ -126,17 +121,16 @@ fmp_ring_may_push(void *ctx)
     struct fmp_ring *ring = ctx;
     uint64_t tail = fmp_load_acquire(&ring->shm->tail); /* A3 */
     uint64_t head = fmp_load_acquire(&ring->shm->head); /* A3 */
-    uint64_t mask = FMP_CELL_LAP_MASK;
     if ((int64_t)(tail - head) < (int64_t)ring->limit) {
-        struct fmp_cell_shm *cell = cell_at(ring, tail);
+        struct fmp_cell_shm *cell = fmp_ring_cell(ring, tail);
         uint64_t state = fmp_load_acquire(&cell->state); /* A2 */
-        return !fmp_cell_is_before(state, (tail >> ring->log2_capacity) & mask) || is_abandoned(ring, cell) ||
+        return !fmp_cell_is_before(state, fmp_ring_lap(ring, tail)) || is_abandoned(ring, cell) ||
                fmp_ring_cell_is_damaged(ring, &ring->shm->tail, tail, &state);
     }
     /* At the limit: room comes when head moves on, past a taken cell or one that a dead producer claimed. */
-    struct fmp_cell_shm *front = cell_at(ring, head);
+    struct fmp_cell_shm *front = fmp_ring_cell(ring, head);
     uint64_t state = fmp_load_acquire(&front->state); /* A1 */
-    return fmp_cell_is_passed(state, (head >> ring->log2_capacity) & mask) || is_abandoned(ring, front) ||
+    return fmp_cell_is_passed(state, fmp_ring_lap(ring, head)) || is_abandoned(ring, front) ||
            fmp_ring_tail_is_damaged(ring);
 }
 
@@ -144,21 +138,21 @@ bool
 fmp_ring_pop_is_held_up(void *ctx)
 {
     struct fmp_ring *ring = ctx;
-    uint64_t head = fmp_load_acquire(&ring->shm->head);             /* A3 */
-    uint64_t state = fmp_load_acquire(&cell_at(ring, head)->state); /* A1 */
-    return state != fmp_cell_state((head >> ring->log2_capacity) & FMP_CELL_LAP_MASK, FMP_CELL_EMPTY, 0);
+    uint64_t head = fmp_load_acquire(&ring->shm->head);                   /* A3 */
+    uint64_t state = fmp_load_acquire(&fmp_ring_cell(ring, head)->state); /* A1 */
+    return state != fmp_cell_state(fmp_ring_lap(ring, head), FMP_CELL_EMPTY, 0);
 }
 
 bool
 fmp_ring_push_is_held_up(void *ctx)
 {
     struct fmp_ring *ring = ctx;
-    uint64_t tail = fmp_load_acquire(&ring->shm->tail);             /* A3 */
-    uint64_t head = fmp_load_acquire(&ring->shm->head);             /* A3 */
-    uint64_t state = fmp_load_acquire(&cell_at(ring, head)->state); /* A1 */
+    uint64_t tail = fmp_load_acquire(&ring->shm->tail);                   /* A3 */
+    uint64_t head = fmp_load_acquire(&ring->shm->head);                   /* A3 */
+    uint64_t state = fmp_load_acquire(&fmp_ring_cell(ring, head)->state); /* A1 */
     /* Below the limit it is a cell of the lap before that is still being emptied. */
     return (int64_t)(tail - head) < (int64_t)ring->limit ||
-           state != fmp_cell_state((head >> ring->log2_capacity) & FMP_CELL_LAP_MASK, FMP_CELL_FULL, 0);
+           state != fmp_cell_state(fmp_ring_lap(ring, head), FMP_CELL_FULL, 0);
 }
 
 /* Once its maker is dead, what the ring does not name it never will. So he is asked first. */
@@ -175,8 +169,8 @@ fmp_ring_carries(const struct fmp_ring *ring, uint64_t position)
     if (FMP_UNLIKELY((position & FMP_RING_SIDE) != 0)) {
         return carries_side_of(ring, (uint32_t)position & FMP_ID_MASK);
     }
-    uint64_t state = fmp_load_acquire(&cell_at(ring, position)->state); /* A1 */
-    uint64_t lap = (position >> ring->log2_capacity) & FMP_CELL_LAP_MASK;
+    uint64_t state = fmp_load_acquire(&fmp_ring_cell(ring, position)->state); /* A1 */
+    uint64_t lap = fmp_ring_lap(ring, position);
     if (fmp_cell_lap(state) != lap || fmp_cell_phase(state) == FMP_CELL_EMPTY) {
         return false;
     }

@@ -14,34 +14,15 @@
 #include "base/fault.h"
 #include "ring/layout.h"
 
-FMP_INLINE uint64_t
-lap_of(const struct fmp_ring *ring, uint64_t position)
-{
-    return (position >> ring->log2_capacity) & FMP_CELL_LAP_MASK;
-}
-
-FMP_INLINE struct fmp_cell_shm *
-cell_of(const struct fmp_ring *ring, uint64_t position)
-{
-    return &ring->shm->cells[position & (ring->capacity - 1)];
-}
-
-/* Moves head or tail from `position` to the next one, unless somebody has done it already. */
-FMP_INLINE void
-help(_Atomic uint64_t *end, uint64_t position)
-{
-    fmp_cas_release(end, &position, position + 1); /* R3 */
-}
-
 /* At the limit, with head at `head`: true if head could be helped past a cell that is done with, or that a dead
  * producer left. */
 static FMP_COLD bool
 advance_head(struct fmp_ring *ring, uint64_t head)
 {
-    struct fmp_cell_shm *cell = cell_of(ring, head);
+    struct fmp_cell_shm *cell = fmp_ring_cell(ring, head);
     uint64_t state = fmp_load_acquire(&cell->state); /* A1 */
-    if (fmp_cell_is_passed(state, lap_of(ring, head))) {
-        help(&ring->shm->head, head);
+    if (fmp_cell_is_passed(state, fmp_ring_lap(ring, head))) {
+        fmp_ring_help(&ring->shm->head, head);
         return true;
     }
     return fmp_ring_recover_cell(ring, cell, state);
@@ -57,8 +38,8 @@ repair_free_cell(struct fmp_ring *ring, uint64_t position)
         if (fmp_ring_tail_is_damaged(ring)) {
             return false;
         }
-        fmp_cas_acquire(&cell_of(ring, position)->state, &state,
-                        fmp_cell_state(lap_of(ring, position), FMP_CELL_EMPTY, 0)); /* A2 */
+        fmp_cas_acquire(&fmp_ring_cell(ring, position)->state, &state,
+                        fmp_cell_state(fmp_ring_lap(ring, position), FMP_CELL_EMPTY, 0)); /* A2 */
     }
     return true;
 }
@@ -77,11 +58,11 @@ drop_damaged(struct fmp_ring *ring, uint64_t position)
 {
     uint64_t state;
     if (!fmp_ring_cell_is_damaged(ring, &ring->shm->head, position, &state) ||
-        !fmp_cas_release(&cell_of(ring, position)->state, &state,
-                         fmp_cell_state(lap_of(ring, position) + 1, FMP_CELL_EMPTY, 0))) { /* R2 */
+        !fmp_cas_release(&fmp_ring_cell(ring, position)->state, &state,
+                         fmp_cell_state(fmp_ring_lap(ring, position) + 1, FMP_CELL_EMPTY, 0))) { /* R2 */
         return false;
     }
-    help(&ring->shm->head, position);
+    fmp_ring_help(&ring->shm->head, position);
     wake_all(ring);
     return true;
 }
@@ -97,11 +78,11 @@ bring_tail_back(struct fmp_ring *ring, uint64_t tail, uint64_t head)
 static bool
 pass_free_cell(struct fmp_ring *ring, uint64_t head)
 {
-    uint64_t state = fmp_cell_state(lap_of(ring, head), FMP_CELL_EMPTY, 0);
-    bool was_free = fmp_cas_release(&cell_of(ring, head)->state, &state,
-                                    fmp_cell_state(lap_of(ring, head) + 1, FMP_CELL_EMPTY, 0)); /* R2 */
+    uint64_t state = fmp_cell_state(fmp_ring_lap(ring, head), FMP_CELL_EMPTY, 0);
+    bool was_free = fmp_cas_release(&fmp_ring_cell(ring, head)->state, &state,
+                                    fmp_cell_state(fmp_ring_lap(ring, head) + 1, FMP_CELL_EMPTY, 0)); /* R2 */
     if (was_free) {
-        help(&ring->shm->head, head);
+        fmp_ring_help(&ring->shm->head, head);
     }
     return was_free;
 }
@@ -124,17 +105,6 @@ fmp_ring_drop_unclaimed(struct fmp_ring *ring)
     return dropped;
 }
 
-/* Is `position` the limit or more ahead of head? The last value seen of head is asked first: it only grows. */
-FMP_INLINE bool
-is_at_limit(struct fmp_ring *ring, uint64_t position)
-{
-    if (FMP_LIKELY(position - ring->head_seen < ring->limit)) {
-        return false;
-    }
-    ring->head_seen = fmp_load_acquire(&ring->shm->head); /* A3 */
-    return (int64_t)(position - ring->head_seen) >= (int64_t)ring->limit;
-}
-
 /*
  * The cell at `position` has come to its new phase: wakes one waiter, or all if the next cell was there before it. The
  * wake-up for that one found the way blocked by us and was in vain, so it is ours to repeat (tests/model/wakeups.pml).
@@ -145,7 +115,7 @@ notify_in_turn(struct fmp_ring *ring, struct fmp_ec_shm *ec, uint64_t position, 
     uint64_t word = fmp_ec_look(ec);
     if (FMP_UNLIKELY((word & FMP_EC_WAITERS) != 0)) {
         /* relaxed: ordered by E1 of fmp_ec_look on both sides */
-        bool gap_filled = fmp_load_relaxed(&cell_of(ring, position + 1)->state) == next_state;
+        bool gap_filled = fmp_load_relaxed(&fmp_ring_cell(ring, position + 1)->state) == next_state;
         fmp_ec_notify_slow(ec, word, gap_filled ? INT32_MAX : 1);
     }
 }
@@ -156,20 +126,20 @@ fmp_ring_begin_push(struct fmp_ring *ring, struct fmp_ring_ticket *t)
     struct fmp_ring_shm *shm = ring->shm;
     for (;;) {
         uint64_t position = fmp_load_acquire(&shm->tail); /* A3 */
-        if (FMP_UNLIKELY(is_at_limit(ring, position))) {
+        if (FMP_UNLIKELY(fmp_ring_is_at_limit(ring, position))) {
             if (advance_head(ring, ring->head_seen)) {
                 continue;
             }
             return FMP_UNLIKELY(fmp_ring_tail_is_damaged(ring)) ? -EBADMSG : -EAGAIN;
         }
-        struct fmp_cell_shm *cell = cell_of(ring, position);
-        uint64_t lap = lap_of(ring, position);
+        struct fmp_cell_shm *cell = fmp_ring_cell(ring, position);
+        uint64_t lap = fmp_ring_lap(ring, position);
         uint64_t state = fmp_load_relaxed(&cell->state); /* relaxed: the CAS decides */
         if (state == fmp_cell_state(lap, FMP_CELL_EMPTY, 0)) {
             if (fmp_cas_acquire(&cell->state, &state,
                                 fmp_cell_state(lap, FMP_CELL_CLAIMED, ring->region->me))) { /* A2 */
                 FMP_FAULT("ring:claimed");
-                help(&shm->tail, position);
+                fmp_ring_help(&shm->tail, position);
                 FMP_FAULT("ring:tail-moved");
                 *t = (struct fmp_ring_ticket){.cell = cell, .position = position};
                 return 0;
@@ -184,62 +154,25 @@ fmp_ring_begin_push(struct fmp_ring *ring, struct fmp_ring_ticket *t)
                 }
             }
         } else if (FMP_LIKELY(fmp_cell_is_sound(state, lap))) {
-            help(&shm->tail, position);
+            fmp_ring_help(&shm->tail, position);
         } else if (!repair_free_cell(ring, position)) {
             return -EBADMSG;
         }
     }
 }
 
-/*
- * Wakes all who are seen to sleep. Whoever registers meanwhile may be missed, as if this process had been stopped
- * between its cell and its wake-up: what follows in a row, or fmp_ring_wake_*, finds him.
- */
-FMP_INLINE void
-notify_unfenced(struct fmp_ec_shm *ec)
-{
-    if (FMP_UNLIKELY((fmp_load_relaxed(&ec->word) & FMP_EC_WAITERS) != 0)) { /* relaxed: a first look, no more */
-        fmp_ec_notify(ec, INT32_MAX);
-    }
-}
-
-FMP_INLINE void
-publish(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
-{
-    FMP_FAULT("ring:written");
-    fmp_store_release(&t->cell->state, fmp_cell_state(lap_of(ring, t->position), FMP_CELL_FULL, 0)); /* R1 */
-    FMP_FAULT("ring:published");
-    /* The cell of the next push but one lies in a consumer's cache: fetch it while the caller encodes. */
-    __builtin_prefetch(cell_of(ring, t->position + 2), 1);
-}
-
 void
 fmp_ring_end_push(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
 {
-    publish(ring, t);
+    fmp_ring_publish(ring, t);
     notify_in_turn(ring, &ring->shm->items, t->position,
-                   fmp_cell_state(lap_of(ring, t->position + 1), FMP_CELL_FULL, 0));
-}
-
-void
-fmp_ring_end_push_unfenced(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
-{
-    publish(ring, t);
-    notify_unfenced(&ring->shm->items);
-}
-
-/* All of them: the messages of a row need not lie side by side, so it is not known whose wake-up was in vain. */
-void
-fmp_ring_wake_consumers(struct fmp_ring *ring)
-{
-    FMP_FAULT("ring:row-published");
-    fmp_ec_notify(&ring->shm->items, INT32_MAX);
+                   fmp_cell_state(fmp_ring_lap(ring, t->position + 1), FMP_CELL_FULL, 0));
 }
 
 void
 fmp_ring_cancel_push(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
 {
-    fmp_store_release(&t->cell->state, fmp_cell_state(lap_of(ring, t->position) + 1, FMP_CELL_EMPTY, 0)); /* R2 */
+    fmp_store_release(&t->cell->state, fmp_cell_state(fmp_ring_lap(ring, t->position) + 1, FMP_CELL_EMPTY, 0)); /* R2 */
     /* Consumers that wait for this cell must look past it, producers may find room. */
     fmp_ec_notify(&ring->shm->items, INT32_MAX);
     fmp_ec_notify(&ring->shm->space, 1);
@@ -251,19 +184,19 @@ fmp_ring_begin_pop(struct fmp_ring *ring, struct fmp_ring_ticket *t)
     struct fmp_ring_shm *shm = ring->shm;
     for (;;) {
         uint64_t position = fmp_load_acquire(&shm->head); /* A3 */
-        struct fmp_cell_shm *cell = cell_of(ring, position);
-        uint64_t lap = lap_of(ring, position);
+        struct fmp_cell_shm *cell = fmp_ring_cell(ring, position);
+        uint64_t lap = fmp_ring_lap(ring, position);
         uint64_t state = fmp_load_relaxed(&cell->state); /* relaxed: the CAS decides */
         if (state == fmp_cell_state(lap, FMP_CELL_FULL, 0)) {
             if (fmp_cas_acquire(&cell->state, &state, fmp_cell_state(lap, FMP_CELL_TAKEN, ring->region->me))) { /* A1 */
                 FMP_FAULT("ring:taken");
-                help(&shm->head, position);
+                fmp_ring_help(&shm->head, position);
                 FMP_FAULT("ring:head-moved");
                 *t = (struct fmp_ring_ticket){.cell = cell, .position = position};
                 return 0;
             }
         } else if (fmp_cell_is_passed(state, lap)) {
-            help(&shm->head, position);
+            fmp_ring_help(&shm->head, position);
         } else if (position == fmp_load_relaxed(&shm->head) && !fmp_ring_recover_cell(ring, cell, state)) {
             if (FMP_LIKELY(fmp_cell_is_sound(state, lap))) {
                 return -EAGAIN; /* empty, or still being written */
@@ -275,34 +208,12 @@ fmp_ring_begin_pop(struct fmp_ring *ring, struct fmp_ring_ticket *t)
     }
 }
 
-FMP_INLINE void
-empty(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
-{
-    FMP_FAULT("ring:read");
-    fmp_store_release(&t->cell->state, fmp_cell_state(lap_of(ring, t->position) + 1, FMP_CELL_EMPTY, 0)); /* R2 */
-    FMP_FAULT("ring:emptied");
-}
-
 void
 fmp_ring_end_pop(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
 {
-    empty(ring, t);
+    fmp_ring_empty(ring, t);
     notify_in_turn(ring, &ring->shm->space, t->position,
-                   fmp_cell_state(lap_of(ring, t->position + 1) + 1, FMP_CELL_EMPTY, 0));
-}
-
-void
-fmp_ring_end_pop_unfenced(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
-{
-    empty(ring, t);
-    notify_unfenced(&ring->shm->space);
-}
-
-void
-fmp_ring_wake_producers(struct fmp_ring *ring)
-{
-    FMP_FAULT("ring:row-emptied");
-    fmp_ec_notify(&ring->shm->space, INT32_MAX);
+                   fmp_cell_state(fmp_ring_lap(ring, t->position + 1) + 1, FMP_CELL_EMPTY, 0));
 }
 
 bool
@@ -310,14 +221,14 @@ fmp_ring_has_record(struct fmp_ring *ring)
 {
     for (;;) {
         uint64_t position = fmp_load_acquire(&ring->shm->head); /* A3 */
-        struct fmp_cell_shm *cell = cell_of(ring, position);
-        uint64_t lap = lap_of(ring, position);
+        struct fmp_cell_shm *cell = fmp_ring_cell(ring, position);
+        uint64_t lap = fmp_ring_lap(ring, position);
         uint64_t state = fmp_load_acquire(&cell->state); /* A1 */
         if (state == fmp_cell_state(lap, FMP_CELL_FULL, 0)) {
             return true;
         }
         if (fmp_cell_is_passed(state, lap)) {
-            help(&ring->shm->head, position);
+            fmp_ring_help(&ring->shm->head, position);
         } else if (position == fmp_load_relaxed(&ring->shm->head) && !fmp_ring_recover_cell(ring, cell, state)) {
             return fmp_ring_cell_is_damaged(ring, &ring->shm->head, position, &state);
         }
@@ -327,9 +238,25 @@ fmp_ring_has_record(struct fmp_ring *ring)
 const struct fmp_record *
 fmp_ring_peek(const struct fmp_ring *ring, uint64_t position)
 {
-    struct fmp_cell_shm *cell = cell_of(ring, position);
-    uint64_t full = fmp_cell_state(lap_of(ring, position), FMP_CELL_FULL, 0);
+    struct fmp_cell_shm *cell = fmp_ring_cell(ring, position);
+    uint64_t full = fmp_cell_state(fmp_ring_lap(ring, position), FMP_CELL_FULL, 0);
     return fmp_load_acquire(&cell->state) == full ? &cell->record : NULL; /* A1 */
+}
+
+/* Has a producer claimed the cell at `position`, whatever has become of it since? */
+static bool
+is_claimed(const struct fmp_ring *ring, uint64_t position)
+{
+    uint64_t state = fmp_load_acquire(&fmp_ring_cell(ring, position)->state); /* A1 */
+    uint64_t lap = fmp_ring_lap(ring, position);
+    return state != fmp_cell_state(lap, FMP_CELL_EMPTY, 0) && !fmp_cell_is_before(state, lap);
+}
+
+static bool
+is_passed(const struct fmp_ring *ring, uint64_t position)
+{
+    uint64_t state = fmp_load_acquire(&fmp_ring_cell(ring, position)->state); /* A1 */
+    return fmp_cell_is_passed(state, fmp_ring_lap(ring, position));
 }
 
 uint64_t
@@ -337,7 +264,14 @@ fmp_ring_count(const struct fmp_ring *ring)
 {
     uint64_t head = fmp_load_acquire(&ring->shm->head); /* A3 */
     uint64_t tail = fmp_load_acquire(&ring->shm->tail); /* A3 */
-    /* Tail may be behind head for a moment (a producer killed before he moved it), and two looks are not one. */
+    /* Either may be behind in a row, or of a killed process: a few cells tell where they would be. */
+    for (unsigned n = 0; n < FMP_RING_LAG && is_claimed(ring, tail); n++) {
+        tail++;
+    }
+    for (unsigned n = 0; n < FMP_RING_LAG && is_passed(ring, head); n++) {
+        head++;
+    }
+    /* Two looks are not one. */
     int64_t count = (int64_t)(tail - head);
     return count <= 0 ? 0 : (uint64_t)count < ring->limit ? (uint64_t)count : ring->limit;
 }

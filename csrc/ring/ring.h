@@ -29,6 +29,9 @@
 /* Bytes of a record that lie in the cell itself. */
 #define FMP_RING_INLINE_BYTES (FMP_RING_CELL_BYTES - 24u)
 
+/* In a row of messages head or tail is moved once in so many: it is as far behind at most. */
+#define FMP_RING_LAG 8u
+
 /* The position at which a ring's side area is in transit: this, and the identity of its maker. No message comes there.
  */
 #define FMP_RING_SIDE (UINT64_C(1) << 63)
@@ -73,6 +76,8 @@ struct fmp_ring {
     unsigned log2_capacity;
     struct fmp_pace pop_pace;
     uint64_t head_seen; /* the last value of head that a push has looked at: it only grows */
+    uint64_t push_next; /* in a row: the place behind the last one claimed; tail may not be there yet */
+    uint64_t pop_next;  /* and behind the last one taken */
     /* A dead owner's record is shown to this function before its cell is emptied (heap blocks, the task of a killed
      * worker). May be NULL. */
     void (*on_dead)(void *ctx, uint32_t owner, bool was_taken, uint64_t position, const struct fmp_record *record);
@@ -100,19 +105,21 @@ int fmp_ring_open(struct fmp_ring *ring, struct fmp_region *region, fmp_off off,
 /* 0, -EAGAIN if full, -EBADMSG if head or tail was damaged. */
 int fmp_ring_begin_push(struct fmp_ring *ring, struct fmp_ring_ticket *t);
 void fmp_ring_end_push(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
-/* The same for one of several messages in a row: without the fence, so that a consumer who is just falling asleep may
- * be missed. After the last one fmp_ring_wake_consumers makes up for it. */
-void fmp_ring_end_push_unfenced(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
-void fmp_ring_wake_consumers(struct fmp_ring *ring);
+/* The same for one of several messages in a row: tail is moved now and then only, and there is no fence, so that a
+ * consumer who is just falling asleep may be missed. After the last one fmp_ring_end_push_row makes up for both. */
+int fmp_ring_begin_push_in_row(struct fmp_ring *ring, struct fmp_ring_ticket *t);
+void fmp_ring_end_push_in_row(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
+void fmp_ring_end_push_row(struct fmp_ring *ring);
 /* Gives a claimed cell back unpublished; consumers skip it. */
 void fmp_ring_cancel_push(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
 /* 0, -EAGAIN if empty or if the next record is still being written, -EBADMSG if the next cell was damaged: it is
  * emptied then. */
 int fmp_ring_begin_pop(struct fmp_ring *ring, struct fmp_ring_ticket *t);
 void fmp_ring_end_pop(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
-/* As for push; after the last one fmp_ring_wake_producers. */
-void fmp_ring_end_pop_unfenced(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
-void fmp_ring_wake_producers(struct fmp_ring *ring);
+/* As for push; after the last one fmp_ring_end_pop_row. */
+int fmp_ring_begin_pop_in_row(struct fmp_ring *ring, struct fmp_ring_ticket *t);
+void fmp_ring_end_pop_in_row(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
+void fmp_ring_end_pop_row(struct fmp_ring *ring);
 
 /* Messages in the ring: published or being written; never negative. */
 uint64_t fmp_ring_count(const struct fmp_ring *ring);

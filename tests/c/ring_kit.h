@@ -50,4 +50,27 @@ pop(struct fmp_ring *ring, uint64_t *value)
     }
     return rc;
 }
+CHECK_UNUSED static void
+push_wait(struct fmp_ring *ring, uint64_t value)
+{
+    struct fmp_spin spin = {0};
+    while (push(ring, value) != 0) {
+        (void)fmp_ec_await(&ring->shm->space, fmp_ring_may_push, ring, FMP_NEVER, &spin);
+    }
+}
+
+/* False when nothing has come for `seconds`. */
+CHECK_UNUSED static bool
+pop_wait(struct fmp_ring *ring, uint64_t *value, int seconds)
+{
+    struct fmp_spin spin = {0};
+    uint64_t deadline = (uint64_t)check_now_ns() + (uint64_t)seconds * FMP_NS_PER_S;
+    while (pop(ring, value) != 0) {
+        if (fmp_ec_await(&ring->shm->items, fmp_ring_may_pop, ring, deadline, &spin) == -ETIMEDOUT) {
+            return false;
+        }
+    }
+    return true;
+}
+
 #endif

@@ -1,7 +1,10 @@
 /*
  * The ring of csrc/ring/: a bounded multi-producer multi-consumer ring whose cells are claimed by compare-and-swap, and its
  * recovery when a producer or a consumer is killed. docs/architecture.md, section Ring, is the text that this file checks.
- * Stands for: csrc/ring/ring.c: fmp_ring_begin_push fmp_ring_cancel_push fmp_ring_begin_pop advance_head; csrc/ring/recovery.c: recover fmp_ring_may_pop fmp_ring_may_push
+ * With LAG one producer and one consumer are in a row: they leave head or tail where it is after a claim of theirs, as long as that is
+ * less than LAG behind, try the place behind their last claim next, and bring the word up at the end.
+ *
+ * Stands for: csrc/ring/row.c: fmp_ring_begin_push_in_row fmp_ring_begin_pop_in_row catch_up; csrc/ring/ring.c: fmp_ring_begin_push fmp_ring_cancel_push fmp_ring_begin_pop advance_head; csrc/ring/recovery.c: recover fmp_ring_may_pop fmp_ring_may_push
  *
  * Two producers push MSGS messages each through CAP cells to two consumers. Before every step a process may be killed, exactly
  * CRASHES times before all is quiet; dead[] is the truth that the kernel tells to whoever asks. Each shared access is one step; the local
@@ -27,6 +30,12 @@
 #endif
 #ifndef BOUND
 #define BOUND 0 /* maxsize; 0 = only the cells bound it */
+#endif
+
+#ifdef LAG
+#define BEHIND LAG
+#else
+#define BEHIND 1
 #endif
 
 #define NPROC 4 /* 0 and 1 produce, 2 and 3 consume */
@@ -95,6 +104,28 @@ inline help(counter, position) {
 #endif
 }
 
+#ifdef LAG
+/* Producer 0 and consumer 2 are in a row. The place to try: behind the row's last one, if the word is not there yet. */
+#define IN_ROW(me) (me % 2 == 0)
+#ifdef BROKEN_LAG
+#define MAY_LAG(counter, next) true
+#else
+#define MAY_LAG(counter, next) (next - counter < LAG)
+#endif
+#define PLACE(counter, next) (next > counter && MAY_LAG(counter, next) -> next : counter)
+inline move(counter, position, next) {
+  if
+  :: IN_ROW(me) ->
+     next = position + 1;
+     if :: MAY_LAG(counter, next) :: else -> counter = next fi
+  :: else -> help(counter, position)
+  fi
+}
+#else
+#define PLACE(counter, next) counter
+#define move(counter, position, next) help(counter, position)
+#endif
+
 #ifdef BROKEN_NO_RECOVERY
 #define KNOWN_DEAD(who) false
 #else
@@ -109,18 +140,21 @@ inline help(counter, position) {
 
 proctype producer(byte me) {
   byte t, h, lap, phase, owner, sent;
-#define FORGET_POSITION t = 0; h = 0; lap = 0; phase = 0; owner = 0
-#define FORGET FORGET_POSITION; sent = 0
+  byte next; /* behind the row's last claim */
+  bool guessed; /* t is next, not tail */
+#define FORGET_POSITION t = 0; h = 0; lap = 0; phase = 0; owner = 0; guessed = false
+#define FORGET FORGET_POSITION; sent = 0; next = 0
 
 push:
   if :: sent == MSGS -> goto finished :: else fi;
 again:
-  STEP(t = tail);
+  STEP(t = PLACE(tail, next); guessed = (t != tail));
   STEP(
     LOAD_WORD(t % CAP);
     if
     :: lap == LAP(t) && phase == EMPTY -> goto free
-    :: lap < LAP(t) -> goto in_use
+    :: guessed && !(lap == LAP(t) && phase == EMPTY) -> next = 0; goto again
+    :: !guessed && lap < LAP(t) -> goto in_use
     :: else -> goto behind
     fi
   );
@@ -141,7 +175,7 @@ free:
 #ifdef BROKEN_BOUND
     if :: t - h <= BOUND -> goto claim :: else fi
 #else
-    if :: t - h < BOUND -> goto claim :: else fi
+    if :: t - h < BOUND -> goto claim :: guessed && t - h >= BOUND -> next = 0; goto again :: else fi
 #endif
   );
   /* Full by number: the oldest message may be gone already with nobody left to say so. Look at head's cell as a consumer does. */
@@ -166,7 +200,7 @@ claim:
     :: else -> goto again
     fi
   );
-  STEP(help(tail, t));
+  STEP(move(tail, t, next));
 #ifdef CANCEL
   if
   :: STEP(
@@ -187,23 +221,31 @@ claim:
     goto push
   );
 finished:
+#ifdef LAG
+  STEP(if :: next > tail -> tail = next :: else fi);
+#endif
   atomic { done[me] = true; FORGET };
 gone:
   skip
 #undef FORGET
+#undef FORGET_POSITION
 }
 
 proctype consumer(byte me) {
   byte h, lap, phase, owner, message;
-#define FORGET h = 0; lap = 0; phase = 0; owner = 0; message = 0
+  byte next;
+  bool guessed;
+#define FORGET_POSITION h = 0; lap = 0; phase = 0; owner = 0; message = 0; guessed = false
+#define FORGET FORGET_POSITION; next = 0
 
 again:
-  STEP(h = head);
+  STEP(h = PLACE(head, next); guessed = (h != head));
   STEP(
     LOAD_WORD(h % CAP);
     if
     :: lap == LAP(h) && phase == FULL -> goto take
-    :: lap > LAP(h) || (lap == LAP(h) && phase == TAKEN) -> goto behind
+    :: guessed && !(lap == LAP(h) && phase == FULL) -> next = 0; goto again
+    :: !guessed && (lap > LAP(h) || (lap == LAP(h) && phase == TAKEN)) -> goto behind
     :: else -> goto wait
     fi
   );
@@ -231,7 +273,7 @@ take:
     :: else -> goto again
     fi
   );
-  STEP(help(head, h));
+  STEP(move(head, h, next));
   STEP(
     message = cell[h % CAP].record;
     assert(message != 0 && (published & BIT(message)) && !(delivered & BIT(message)));
@@ -241,12 +283,13 @@ take:
     assert(cell[h % CAP].lap == LAP(h) && cell[h % CAP].phase == TAKEN && cell[h % CAP].owner == me);
     cell[h % CAP].record = 0;
     STORE_WORD(h % CAP, LAP(h) + 1, EMPTY, NOBODY);
-    FORGET;
+    FORGET_POSITION;
     goto again
   );
 gone:
   skip
 #undef FORGET
+#undef FORGET_POSITION
 }
 
 #define HEAD_IS_BEHIND (cell[head % CAP].lap > LAP(head) || (cell[head % CAP].lap == LAP(head) && cell[head % CAP].phase == TAKEN))
@@ -262,7 +305,7 @@ init {
   };
   do
   :: atomic { inside > LIMIT -> assert(false) }   /* maxsize is exceeded */
-  :: atomic { head > tail + 1 -> assert(false) }  /* a claimer that died before its help may leave tail one behind, no more */
+  :: atomic { head > tail + BEHIND -> assert(false) } /* a claimer that died before its help may leave tail so far behind, no more */
   :: atomic {
        timeout ->
        /* Nothing moves any more. A message in the hand of a dead taker is lost with him, although no producer has met the cell yet. */

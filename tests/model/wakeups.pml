@@ -1,7 +1,7 @@
 /*
  * The ring and its event counts together: whom a publisher must wake. ring.pml and eventcount.pml take each half as given; this model
  * is about what is lost between them. No crash, one lap, COUNT messages.
- * Stands for: csrc/ring/ring.c: notify_in_turn fmp_ring_wake_consumers
+ * Stands for: csrc/ring/ring.c: notify_in_turn; csrc/ring/row.c: fmp_ring_end_push_row
  *
  * Publishers claim positions in order and publish them in any order. Takers take them in order only, one each and then go away (a
  * worker with a long task). A publisher that notifies too early (the position before his is still being written) wakes a taker in vain,

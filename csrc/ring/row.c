@@ -1,0 +1,115 @@
+/*
+ * Messages in a row; see ring.h.
+ *
+ * Head and tail are helped on by whoever finds them behind, so they need not move with each message: in a row they do
+ * once in FMP_RING_LAG, and at its end. Nobody else can tell that from one who is slow between his claim and his help,
+ * or was killed there (tests/model/ring.pml, LAG). What lies between is claimed: a row's next place is believed only
+ * within the lag, and only as the place to try next.
+ */
+#include "ring/layout.h"
+
+/* The place behind the row's last one, if `end` has not come to it yet. */
+FMP_INLINE uint64_t
+next_place(uint64_t end, uint64_t next)
+{
+    return next - end < FMP_RING_LAG ? next : end;
+}
+
+/* Another place of the row is claimed or taken, when `end` was last seen at `seen`. */
+FMP_INLINE void
+step(_Atomic uint64_t *end, uint64_t seen, uint64_t next)
+{
+    if (next - seen >= FMP_RING_LAG) {
+        fmp_cas_release(end, &seen, next); /* R3 */
+    }
+}
+
+/* The end of a row: `end` is where it would be without it. */
+static void
+catch_up(_Atomic uint64_t *end, uint64_t next)
+{
+    uint64_t seen = fmp_load_relaxed(end); /* relaxed: the CAS decides */
+    while (next != seen && next - seen <= FMP_RING_LAG && !fmp_cas_release(end, &seen, next)) { /* R3 */
+    }
+}
+
+/*
+ * Wakes all who are seen to sleep. Whoever registers meanwhile may be missed, as if this process had been stopped
+ * between its cell and its wake-up: what follows in the row, or its end, finds him.
+ */
+FMP_INLINE void
+notify_unfenced(struct fmp_ec_shm *ec)
+{
+    if (FMP_UNLIKELY((fmp_load_relaxed(&ec->word) & FMP_EC_WAITERS) != 0)) { /* relaxed: a first look, no more */
+        fmp_ec_notify(ec, INT32_MAX);
+    }
+}
+
+int
+fmp_ring_begin_push_in_row(struct fmp_ring *ring, struct fmp_ring_ticket *t)
+{
+    uint64_t tail = fmp_load_acquire(&ring->shm->tail); /* A3 */
+    uint64_t position = next_place(tail, ring->push_next);
+    struct fmp_cell_shm *cell = fmp_ring_cell(ring, position);
+    uint64_t lap = fmp_ring_lap(ring, position), state = fmp_cell_state(lap, FMP_CELL_EMPTY, 0);
+    if (FMP_UNLIKELY(
+            fmp_ring_is_at_limit(ring, position) ||
+            !fmp_cas_acquire(&cell->state, &state, fmp_cell_state(lap, FMP_CELL_CLAIMED, ring->region->me)))) { /* A2 */
+        return fmp_ring_begin_push(ring, t);
+    }
+    FMP_FAULT("ring:claimed");
+    ring->push_next = position + 1;
+    step(&ring->shm->tail, tail, position + 1);
+    *t = (struct fmp_ring_ticket){.cell = cell, .position = position};
+    return 0;
+}
+
+void
+fmp_ring_end_push_in_row(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
+{
+    fmp_ring_publish(ring, t);
+    notify_unfenced(&ring->shm->items);
+}
+
+/* All of them: the messages of a row need not lie side by side, so it is not known whose wake-up was in vain. */
+void
+fmp_ring_end_push_row(struct fmp_ring *ring)
+{
+    catch_up(&ring->shm->tail, ring->push_next);
+    FMP_FAULT("ring:row-published");
+    fmp_ec_notify(&ring->shm->items, INT32_MAX);
+}
+
+int
+fmp_ring_begin_pop_in_row(struct fmp_ring *ring, struct fmp_ring_ticket *t)
+{
+    uint64_t head = fmp_load_acquire(&ring->shm->head); /* A3 */
+    uint64_t position = next_place(head, ring->pop_next);
+    struct fmp_cell_shm *cell = fmp_ring_cell(ring, position);
+    uint64_t lap = fmp_ring_lap(ring, position), state = fmp_load_relaxed(&cell->state); /* relaxed: the CAS decides */
+    if (FMP_UNLIKELY(
+            state != fmp_cell_state(lap, FMP_CELL_FULL, 0) ||
+            !fmp_cas_acquire(&cell->state, &state, fmp_cell_state(lap, FMP_CELL_TAKEN, ring->region->me)))) { /* A1 */
+        return fmp_ring_begin_pop(ring, t);
+    }
+    FMP_FAULT("ring:taken");
+    ring->pop_next = position + 1;
+    step(&ring->shm->head, head, position + 1);
+    *t = (struct fmp_ring_ticket){.cell = cell, .position = position};
+    return 0;
+}
+
+void
+fmp_ring_end_pop_in_row(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
+{
+    fmp_ring_empty(ring, t);
+    notify_unfenced(&ring->shm->space);
+}
+
+void
+fmp_ring_end_pop_row(struct fmp_ring *ring)
+{
+    catch_up(&ring->shm->head, ring->pop_next);
+    FMP_FAULT("ring:row-emptied");
+    fmp_ec_notify(&ring->shm->space, INT32_MAX);
+}
