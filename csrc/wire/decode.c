@@ -6,17 +6,12 @@
  * before it is believed to be of its kind, and a reference leads to what this message has given a number. They may also
  * change meanwhile: what is checked is read once before, sizes and tags into locals, a text into the new str.
  */
-#include "wire/encode.h"
 #include "wire/keys.h"
 #include "wire/memo.h"
+#include "wire/reader.h"
+#include "wire/text.h"
 
-struct reader {
-    const unsigned char *next, *end;
-    uint64_t message; /* a number that no other message has: see keys.h */
-    struct fmp_memo memo;
-};
-
-static PyObject *get_value(struct reader *r, int depth);
+static PyObject *get_value(struct fmp_reader *r, int depth);
 
 PyObject *
 fmp_wire_damaged(const char *what)
@@ -29,49 +24,6 @@ fmp_wire_damaged(const char *what)
     Py_XDECREF(error);
     Py_XDECREF(pickle);
     return NULL;
-}
-
-FMP_INLINE size_t
-left(const struct reader *r)
-{
-    return (size_t)(r->end - r->next);
-}
-
-/* Takes `bytes`, or NULL with the exception set. */
-FMP_INLINE const unsigned char *
-take(struct reader *r, size_t bytes)
-{
-    if (FMP_UNLIKELY(left(r) < bytes)) {
-        fmp_wire_damaged("it ends too early");
-        return NULL;
-    }
-    const unsigned char *at = r->next;
-    r->next += bytes;
-    return at;
-}
-
-/* A size, of things that take at least `each` bytes in what is left: 0, or -1 with the exception set. */
-FMP_INLINE int
-take_size(struct reader *r, size_t each, size_t *size)
-{
-    const unsigned char *p = take(r, 1);
-    if (FMP_UNLIKELY(p == NULL)) {
-        return -1;
-    }
-    uint64_t n = *p;
-    if (FMP_UNLIKELY(n == FMP_SIZE_LONG)) {
-        if ((p = take(r, sizeof n)) == NULL) {
-            return -1;
-        }
-        memcpy(&n, p, sizeof n);
-    }
-    FMP_READ_ONCE(n);
-    if (FMP_UNLIKELY(n > left(r) / each)) {
-        fmp_wire_damaged("a size is larger than the message");
-        return -1;
-    }
-    *size = n;
-    return 0;
 }
 
 FMP_INLINE int64_t
@@ -96,17 +48,17 @@ int_at(const unsigned char *p, enum fmp_wire_form form)
 }
 
 static PyObject *
-get_int(struct reader *r, enum fmp_wire_form form)
+get_int(struct fmp_reader *r, enum fmp_wire_form form)
 {
-    const unsigned char *p = take(r, (size_t)1 << form);
+    const unsigned char *p = fmp_take(r, (size_t)1 << form);
     return p == NULL ? NULL : PyLong_FromLong(int_at(p, form));
 }
 
 static PyObject *
-get_uint64(struct reader *r)
+get_uint64(struct fmp_reader *r)
 {
     uint64_t v;
-    const unsigned char *p = take(r, sizeof v);
+    const unsigned char *p = fmp_take(r, sizeof v);
     if (p == NULL) {
         return NULL;
     }
@@ -115,10 +67,10 @@ get_uint64(struct reader *r)
 }
 
 static PyObject *
-get_float(struct reader *r)
+get_float(struct fmp_reader *r)
 {
     double v;
-    const unsigned char *p = take(r, sizeof v);
+    const unsigned char *p = fmp_take(r, sizeof v);
     if (p == NULL) {
         return NULL;
     }
@@ -127,138 +79,39 @@ get_float(struct reader *r)
 }
 
 FMP_INLINE PyObject *
-get_bytes(struct reader *r)
+get_bytes(struct fmp_reader *r)
 {
     size_t n;
-    if (take_size(r, 1, &n) < 0) {
+    if (fmp_take_size(r, 1, &n) < 0) {
         return NULL;
     }
-    return PyBytes_FromStringAndSize((const char *)take(r, n), (Py_ssize_t)n);
-}
-
-FMP_INLINE uint64_t
-word_at(const unsigned char *p)
-{
-    uint64_t word;
-    memcpy(&word, p, sizeof word);
-    return word;
-}
-
-FMP_INLINE uint64_t
-half_at(const unsigned char *p)
-{
-    uint32_t half;
-    memcpy(&half, p, sizeof half);
-    return half;
-}
-
-/* Are the n bytes at p ASCII: is the highest bit of none set? */
-FMP_INLINE bool
-is_ascii(const unsigned char *p, size_t n)
-{
-    uint64_t all = 0;
-    if (n >= 8) {
-        for (size_t i = 0; i < n - 8; i += 8) {
-            all |= word_at(p + i);
-        }
-        all |= word_at(p + n - 8); /* some bytes a second time */
-    } else if (n >= 4) {
-        all = half_at(p) | half_at(p + n - 4);
-    } else {
-        for (size_t i = 0; i < n; i++) {
-            all |= p[i];
-        }
-    }
-    return (all & UINT64_C(0x8080808080808080)) == 0;
-}
-
-/* A str of two characters or more; NULL without an exception if it would not be ASCII. */
-FMP_INLINE PyObject *
-ascii_of(const unsigned char *p, size_t n)
-{
-    PyObject *str = PyUnicode_New((Py_ssize_t)n, 0x7f);
-    if (str == NULL) {
-        return NULL;
-    }
-    fmp_copy(PyUnicode_DATA(str), p, n);
-    if (FMP_UNLIKELY(!is_ascii(PyUnicode_DATA(str), n))) {
-        Py_DECREF(str);
-        return NULL;
-    }
-    return str;
-}
-
-static PyObject *
-new_ascii(const unsigned char *p, size_t n)
-{
-    PyObject *str = ascii_of(p, n);
-    return FMP_LIKELY(str != NULL) || PyErr_Occurred() ? str : fmp_wire_damaged("no ASCII");
+    return PyBytes_FromStringAndSize((const char *)fmp_take(r, n), (Py_ssize_t)n);
 }
 
 FMP_INLINE PyObject *
-get_ascii(struct reader *r)
+get_ascii(struct fmp_reader *r)
 {
     size_t n;
-    if (take_size(r, 1, &n) < 0) {
+    if (fmp_take_size(r, 1, &n) < 0) {
         return NULL;
     }
-    const unsigned char *p = take(r, n);
-    if (n > 1) {
-        return new_ascii(p, n);
-    }
-    return is_ascii(p, n) ? PyUnicode_FromKindAndData(PyUnicode_1BYTE_KIND, p, (Py_ssize_t)n) /* CPython's only ones */
-                          : fmp_wire_damaged("no ASCII");
-}
-
-static Py_UCS4
-widest(const unsigned char *p, size_t n, size_t kind)
-{
-    Py_UCS4 max = 0;
-    for (size_t i = 0; i < n; i++) {
-        Py_UCS4 c = 0;
-        memcpy(&c, p + i * kind, kind);
-        max = c > max ? c : max;
-    }
-    return max;
-}
-
-/* One character; CPython has only one str of each. */
-static PyObject *
-get_latin1(unsigned char c)
-{
-    FMP_READ_ONCE(c);
-    return c >= 0x80 ? PyUnicode_FromKindAndData(PyUnicode_1BYTE_KIND, &c, 1) : fmp_wire_damaged("no text of its kind");
+    return fmp_wire_ascii(fmp_take(r, n), n);
 }
 
 /* A str whose widest character needs `kind` bytes, and is no ASCII. */
 static PyObject *
-get_wide(struct reader *r, size_t kind)
+get_wide(struct fmp_reader *r, size_t kind)
 {
     size_t n;
-    if (take_size(r, kind, &n) < 0) {
+    if (fmp_take_size(r, kind, &n) < 0) {
         return NULL;
     }
-    const unsigned char *p = take(r, n * kind);
-    if (n == 1 && kind == 1) {
-        return get_latin1(*p);
-    }
-    PyObject *str = PyUnicode_New((Py_ssize_t)n, kind == 1 ? 0xff : kind == 2 ? 0xffff : 0x10ffff);
-    if (str == NULL) {
-        return NULL;
-    }
-    memcpy(PyUnicode_DATA(str), p, n * kind);
-    Py_UCS4 max = widest(PyUnicode_DATA(str), n, kind);
-    Py_UCS4 least = kind == 1 ? 0x80 : kind == 2 ? 0x100 : 0x10000;
-    if (FMP_UNLIKELY(max < least || max > 0x10ffff)) {
-        Py_DECREF(str);
-        return fmp_wire_damaged("no text of its kind");
-    }
-    return str;
+    return fmp_wire_wide(fmp_take(r, n * kind), n, kind);
 }
 
 /* A new leaf, or NULL with an exception set, gets the next number. */
 static PyObject *
-remember(struct reader *r, PyObject *leaf)
+remember(struct fmp_reader *r, PyObject *leaf)
 {
     if (leaf != NULL && FMP_UNLIKELY(fmp_memo_add(&r->memo, leaf) < 0)) {
         Py_CLEAR(leaf);
@@ -267,17 +120,17 @@ remember(struct reader *r, PyObject *leaf)
 }
 
 static PyObject *
-get_reference(struct reader *r, size_t number)
+get_reference(struct fmp_reader *r, size_t number)
 {
     PyObject *leaf = fmp_memo_find(&r->memo, number);
     return FMP_LIKELY(leaf != NULL) ? leaf : fmp_wire_damaged("a reference to nothing before it");
 }
 
 static PyObject *
-get_far_reference(struct reader *r)
+get_far_reference(struct fmp_reader *r)
 {
     uint32_t number;
-    const unsigned char *p = take(r, sizeof number);
+    const unsigned char *p = fmp_take(r, sizeof number);
     if (p == NULL) {
         return NULL;
     }
@@ -287,7 +140,7 @@ get_far_reference(struct reader *r)
 
 /* The tags of FMP_TAG_MEMO and FMP_TAG_REF. */
 static PyObject *
-get_remembered(struct reader *r, unsigned char tag)
+get_remembered(struct fmp_reader *r, unsigned char tag)
 {
     if (tag >= FMP_TAG_REF) {
         return get_reference(r, tag - FMP_TAG_REF);
@@ -336,7 +189,7 @@ fill_run(PyObject *sequence, bool is_tuple, const unsigned char *p, size_t n, en
 }
 
 static PyObject *
-get_run(struct reader *r, unsigned char tag)
+get_run(struct fmp_reader *r, unsigned char tag)
 {
     bool is_tuple = (tag & FMP_TAG_RUN_TUPLE) != 0;
     enum fmp_wire_form form = tag & (FMP_TAG_RUN_TUPLE - 1);
@@ -344,10 +197,10 @@ get_run(struct reader *r, unsigned char tag)
         return fmp_wire_damaged("unknown form of a run");
     }
     size_t n, each = form == FMP_FORM_DOUBLE ? 8 : (size_t)1 << form;
-    if (take_size(r, each, &n) < 0) {
+    if (fmp_take_size(r, each, &n) < 0) {
         return NULL;
     }
-    const unsigned char *p = take(r, n * each);
+    const unsigned char *p = fmp_take(r, n * each);
     PyObject *sequence = is_tuple ? PyTuple_New((Py_ssize_t)n) : PyList_New((Py_ssize_t)n);
     if (sequence != NULL && fill_run(sequence, is_tuple, p, n, form) < 0) {
         Py_CLEAR(sequence);
@@ -356,10 +209,10 @@ get_run(struct reader *r, unsigned char tag)
 }
 
 static PyObject *
-get_sequence(struct reader *r, bool is_tuple, int depth)
+get_sequence(struct fmp_reader *r, bool is_tuple, int depth)
 {
     size_t n;
-    if (take_size(r, 1, &n) < 0) {
+    if (fmp_take_size(r, 1, &n) < 0) {
         return NULL;
     }
     PyObject *sequence = is_tuple ? PyTuple_New((Py_ssize_t)n) : PyList_New((Py_ssize_t)n);
@@ -376,18 +229,18 @@ get_sequence(struct reader *r, bool is_tuple, int depth)
 
 /* Is there a short ASCII key of this tag, with all its text? */
 FMP_INLINE bool
-is_short_key(const struct reader *r, unsigned char tag, size_t *size)
+is_short_key(const struct fmp_reader *r, unsigned char tag, size_t *size)
 {
-    size_t n = left(r) < 2 + FMP_KEY_MIN || *r->next != tag ? 0 : r->next[1];
+    size_t n = fmp_left(r) < 2 + FMP_KEY_MIN || *r->next != tag ? 0 : r->next[1];
     FMP_READ_ONCE(n);
     *size = n;
-    return n >= FMP_KEY_MIN && n <= FMP_KEY_MAX && left(r) >= 2 + n;
+    return n >= FMP_KEY_MIN && n <= FMP_KEY_MAX && fmp_left(r) >= 2 + n;
 }
 
 /* It is the str that came before, if there is one. What is kept must be a str of its slot, also if the message changes
  * meanwhile. */
 FMP_INLINE PyObject *
-get_short_key(struct reader *r, size_t n)
+get_short_key(struct fmp_reader *r, size_t n)
 {
     unsigned char text[FMP_KEY_MAX];
     fmp_copy(text, r->next + 2, n);
@@ -397,7 +250,7 @@ get_short_key(struct reader *r, size_t n)
     if (FMP_LIKELY(key != NULL)) {
         return key;
     }
-    key = new_ascii(text, n);
+    key = fmp_wire_ascii(text, n);
     if (key != NULL) {
         fmp_key_keep(slot, r->message, key);
     }
@@ -405,14 +258,14 @@ get_short_key(struct reader *r, size_t n)
 }
 
 static PyObject *
-get_other_key(struct reader *r, int depth)
+get_other_key(struct fmp_reader *r, int depth)
 {
     size_t n;
     return is_short_key(r, FMP_TAG_MEMO | FMP_TAG_ASCII, &n) ? remember(r, get_short_key(r, n)) : get_value(r, depth);
 }
 
 static PyObject *
-get_key(struct reader *r, int depth)
+get_key(struct fmp_reader *r, int depth)
 {
     size_t n;
     return FMP_LIKELY(is_short_key(r, FMP_TAG_ASCII, &n)) ? get_short_key(r, n) : get_other_key(r, depth);
@@ -420,7 +273,7 @@ get_key(struct reader *r, int depth)
 
 /* One pair; 0, or -1 with an exception set. */
 static int
-get_pair(struct reader *r, PyObject *dict, int depth)
+get_pair(struct fmp_reader *r, PyObject *dict, int depth)
 {
     PyObject *key = get_key(r, depth + 1);
     PyObject *value = key ? get_value(r, depth + 1) : NULL;
@@ -435,10 +288,10 @@ get_pair(struct reader *r, PyObject *dict, int depth)
 }
 
 static PyObject *
-get_dict(struct reader *r, int depth)
+get_dict(struct fmp_reader *r, int depth)
 {
     size_t n;
-    if (take_size(r, 2, &n) < 0) {
+    if (fmp_take_size(r, 2, &n) < 0) {
         return NULL;
     }
     PyObject *dict = PyDict_New();
@@ -451,7 +304,7 @@ get_dict(struct reader *r, int depth)
 }
 
 static PyObject *
-get_container(struct reader *r, unsigned char tag, int depth)
+get_container(struct fmp_reader *r, unsigned char tag, int depth)
 {
     if (depth >= FMP_WIRE_DEPTH) {
         return fmp_wire_damaged("containers too deep");
@@ -460,9 +313,9 @@ get_container(struct reader *r, unsigned char tag, int depth)
 }
 
 static PyObject *
-get_value(struct reader *r, int depth)
+get_value(struct fmp_reader *r, int depth)
 {
-    const unsigned char *p = take(r, 1);
+    const unsigned char *p = fmp_take(r, 1);
     if (FMP_UNLIKELY(p == NULL)) {
         return NULL;
     }
@@ -528,7 +381,7 @@ fmp_wire_decode(const void *data, size_t bytes, PyObject *owner)
     if (bytes > 0 && is_pickle(*(const unsigned char *)data)) {
         return fmp_wire_unpickle(data, bytes, owner);
     }
-    struct reader r; /* all but what the memo does not need */
+    struct fmp_reader r; /* all but what the memo does not need */
     r.next = data;
     r.end = r.next + bytes;
     r.message = ++messages;
@@ -542,33 +395,4 @@ fmp_wire_decode(const void *data, size_t bytes, PyObject *owner)
         return fmp_wire_damaged("more than one value");
     }
     return value;
-}
-
-PyObject *
-fmp_wire_leaf(const unsigned char *data, size_t bytes)
-{
-    size_t head = 2 + sizeof(uint64_t);
-    if (bytes < head) {
-        return NULL;
-    }
-    unsigned char tag = data[0];
-    uint64_t n = data[1];
-    FMP_READ_ONCE(tag);
-    FMP_READ_ONCE(n);
-    if (n == FMP_SIZE_LONG) {
-        n = word_at(data + 2);
-        FMP_READ_ONCE(n);
-    } else {
-        head = 2;
-    }
-    if (n != bytes - head || n < 2) {
-        return NULL;
-    }
-    PyObject *leaf = tag == FMP_TAG_BYTES   ? PyBytes_FromStringAndSize((const char *)data + head, (Py_ssize_t)n)
-                     : tag == FMP_TAG_ASCII ? ascii_of(data + head, n)
-                                            : NULL;
-    if (FMP_UNLIKELY(leaf == NULL)) {
-        PyErr_Clear(); /* no memory: the copy will tell */
-    }
-    return leaf;
 }
