@@ -5,7 +5,8 @@
  * A ring of 504 messages of 64 KB is 40 MB: neither who writes them nor who reads them finds a line of those in a
  * cache. So a sender whose lead is more than a part of a usual cache lets the others run first, for a moment, and only
  * as long as they get on: a queue nobody reads is filled as fast as ever, and nothing is refused that was not refused
- * before. Blocks that come back meanwhile are warm. Where both share a core, a moment is the receiver's whole turn.
+ * before. Blocks that come back meanwhile are warm, which counts most for messages that fit no cache: a block for 32 MB
+ * of new memory takes longer to make than to fill. Where both share a core, a moment is the receiver's whole turn.
  */
 #ifndef FMP_CONN_LEAD_H
 #define FMP_CONN_LEAD_H
@@ -16,13 +17,16 @@
  * much longer than the switch. */
 #define FMP_LEAD_BYTES (UINT64_C(2) << 20)
 
-/* Would a message of `bytes` make a lead that is too long? Those of less than a block never do; one of which few would
- * fit is in no cache anyway. */
+/* Would a message of `bytes` make a lead that is too long? Those of less than a block never do, and of the largest one
+ * that is being read and one that is ready are fine. */
 FMP_INLINE bool
 fmp_lead_is_long(const struct fmp_channel *ch, uint64_t bytes)
 {
-    return FMP_UNLIKELY(bytes > FMP_MESSAGE_SIDE_BYTES) && bytes <= FMP_LEAD_BYTES &&
-           fmp_ring_count(&ch->ring) * bytes > FMP_LEAD_BYTES;
+    if (FMP_LIKELY(bytes <= FMP_MESSAGE_SIDE_BYTES)) {
+        return false;
+    }
+    uint64_t count = fmp_ring_count(&ch->ring);
+    return count > 1 && count * bytes > FMP_LEAD_BYTES;
 }
 
 /* Lets the receivers run if the lead is too long. Gives the GIL up meanwhile. */

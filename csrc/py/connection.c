@@ -9,6 +9,7 @@
 
 #include "py/args.h"
 #include "py/types.h"
+#include "wire/large.h"
 
 static PyTypeObject *pipe_end_type; /* for super(); the same in every interpreter state */
 
@@ -162,7 +163,7 @@ fmp_connection_load(struct fmp_connection *c, struct fmp_message *m)
     if (FMP_LIKELY(m->tag == FMP_CONNECTION_OBJECT)) {
         return fmp_message_decode(space, m);
     }
-    PyObject *data = PyBytes_FromStringAndSize(fmp_message_data(space, m), (Py_ssize_t)m->bytes);
+    PyObject *data = fmp_large_bytes(fmp_message_data(space, m), m->bytes);
     fmp_message_discard(space, m);
     PyObject *obj = data != NULL ? PyObject_CallMethod((PyObject *)c, "_loads", "O", data) : NULL;
     Py_XDECREF(data);

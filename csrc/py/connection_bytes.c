@@ -6,6 +6,7 @@
  */
 #include "py/args.h"
 #include "py/connection.h"
+#include "wire/large.h"
 
 static struct fmp_connection *
 of(PyObject *self)
@@ -121,7 +122,7 @@ bytes_of(struct fmp_connection *c, struct fmp_message *m)
         return NULL;
     }
     if (FMP_LIKELY(m->tag == FMP_CONNECTION_BYTES)) {
-        PyObject *bytes = PyBytes_FromStringAndSize(fmp_message_data(space, m), (Py_ssize_t)m->bytes);
+        PyObject *bytes = fmp_large_bytes(fmp_message_data(space, m), m->bytes);
         fmp_message_discard(space, m);
         return bytes;
     }

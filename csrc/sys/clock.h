@@ -23,4 +23,12 @@ sys_slice_end_ns(uint64_t now_ns, uint64_t deadline_ns, uint64_t slice_ns)
     return end < deadline_ns ? end : deadline_ns;
 }
 
+/* Sleeps for so long, or until a signal comes. */
+FMP_INLINE void
+sys_sleep_ns(uint64_t ns)
+{
+    struct timespec time = {.tv_sec = (time_t)(ns / FMP_NS_PER_S), .tv_nsec = (long)(ns % FMP_NS_PER_S)};
+    nanosleep(&time, NULL);
+}
+
 #endif

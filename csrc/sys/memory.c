@@ -96,6 +96,19 @@ sys_collapse_pages(void *p, uint64_t len)
     return madvise(p, len, MADV_COLLAPSE) == 0 ? 0 : -errno;
 }
 
+void
+sys_ask_for_huge_pages(void *p, uint64_t len)
+{
+    madvise(p, len, MADV_HUGEPAGE);
+}
+
+bool
+sys_is_resident(void *p)
+{
+    unsigned char is = 0;
+    return mincore(p, 1, &is) == 0 && (is & 1) != 0;
+}
+
 int
 sys_release_pages(int fd, uint64_t off, uint64_t len)
 {

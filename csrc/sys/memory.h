@@ -1,4 +1,5 @@
-/* Anonymous shared memory: one function = one system call. Called by: shm/, heap/, pyrt/runtime.c. */
+/* Memory, most of it anonymous and shared: one function = one system call. Called by: shm/, heap/, pyrt/runtime.c,
+ * wire/large.c. */
 #ifndef FMP_SYS_MEMORY_H
 #define FMP_SYS_MEMORY_H
 
@@ -21,6 +22,12 @@ int sys_reserve_pages(int fd, uint64_t off, uint64_t len);
  * already; the rest of it reads as zero. 0; or -errno, and then some may be huge, and nothing else has changed: EINVAL
  * where the kernel knows nothing of it, ENOMEM, EBUSY or EAGAIN where it has none now. */
 int sys_collapse_pages(void *p, uint64_t len);
+/* Asks for huge pages where [p, p+len), whole ones of this process alone, is used for the first time. It may be in
+ * vain.
+ */
+void sys_ask_for_huge_pages(void *p, uint64_t len);
+/* Is the small page that begins at p, of memory of this process alone, there already? */
+bool sys_is_resident(void *p);
 /* Gives the pages behind [off, off+len) back; they read as zero afterwards. */
 int sys_release_pages(int fd, uint64_t off, uint64_t len);
 /* available.c. Bytes that could still be reserved without the kernel killing somebody for them, and of how many: of the

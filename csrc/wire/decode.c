@@ -7,6 +7,7 @@
  * change meanwhile: what is checked is read once before, sizes and tags into locals, a text into the new str.
  */
 #include "wire/keys.h"
+#include "wire/large.h"
 #include "wire/memo.h"
 #include "wire/reader.h"
 #include "wire/text.h"
@@ -85,7 +86,7 @@ get_bytes(struct fmp_reader *r)
     if (fmp_take_size(r, 1, &n) < 0) {
         return NULL;
     }
-    return PyBytes_FromStringAndSize((const char *)fmp_take(r, n), (Py_ssize_t)n);
+    return fmp_large_bytes(fmp_take(r, n), n);
 }
 
 FMP_INLINE PyObject *

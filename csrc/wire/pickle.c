@@ -14,6 +14,7 @@
  * life.
  */
 #include "wire/encode.h"
+#include "wire/large.h"
 
 #define PROTOCOL 5
 
@@ -393,8 +394,7 @@ static PyObject *
 get_buffer(const unsigned char *data, uint64_t bytes, bool readonly, PyObject *owner)
 {
     if (owner == NULL) {
-        return readonly ? PyBytes_FromStringAndSize((const char *)data, (Py_ssize_t)bytes)
-                        : PyByteArray_FromStringAndSize((const char *)data, (Py_ssize_t)bytes);
+        return readonly ? fmp_large_bytes(data, bytes) : fmp_large_bytearray(data, bytes);
     }
     PyObject *whole = PyMemoryView_FromObject(owner);
     if (whole == NULL) {

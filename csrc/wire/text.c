@@ -1,6 +1,8 @@
 /* Texts out of bytes; see text.h. */
 #include "wire/text.h"
 
+#include "wire/large.h"
+
 FMP_INLINE uint64_t
 word_at(const unsigned char *p)
 {
@@ -45,6 +47,7 @@ ascii_of(const unsigned char *p, size_t n)
     if (str == NULL) {
         return NULL;
     }
+    fmp_large_expect(PyUnicode_DATA(str), n);
     fmp_copy(PyUnicode_DATA(str), p, n);
     if (FMP_UNLIKELY(!is_ascii(PyUnicode_DATA(str), n))) {
         Py_DECREF(str);
@@ -101,6 +104,7 @@ fmp_wire_wide(const unsigned char *p, size_t n, size_t kind)
     if (str == NULL) {
         return NULL;
     }
+    fmp_large_expect(PyUnicode_DATA(str), n * kind);
     memcpy(PyUnicode_DATA(str), p, n * kind);
     Py_UCS4 max = widest(PyUnicode_DATA(str), n, kind);
     Py_UCS4 least = kind == 1 ? 0x80 : kind == 2 ? 0x100 : 0x10000;
