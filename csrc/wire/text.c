@@ -74,16 +74,51 @@ fmp_wire_ascii(const unsigned char *p, size_t n)
     return FMP_LIKELY(str != NULL) || PyErr_Occurred() ? str : fmp_wire_damaged("no ASCII");
 }
 
+/* The bits of all of them: as high as the highest of the widest. */
 static Py_UCS4
-widest(const unsigned char *p, size_t n, size_t kind)
+bits_of_bytes(const Py_UCS1 *p, size_t n)
+{
+    Py_UCS1 all = 0;
+    for (size_t i = 0; i < n; i++) {
+        all |= p[i];
+    }
+    return all;
+}
+
+static Py_UCS4
+bits_of_halves(const Py_UCS2 *p, size_t n)
+{
+    Py_UCS2 all = 0;
+    for (size_t i = 0; i < n; i++) {
+        all |= p[i];
+    }
+    return all;
+}
+
+static Py_UCS4
+widest(const Py_UCS4 *p, size_t n)
 {
     Py_UCS4 max = 0;
     for (size_t i = 0; i < n; i++) {
-        Py_UCS4 c = 0;
-        memcpy(&c, p + i * kind, kind);
-        max = c > max ? c : max;
+        max = p[i] > max ? p[i] : max;
     }
     return max;
+}
+
+/* Does the widest of the n characters of a str need as many bytes as each has, and is it a character? */
+static bool
+is_of_kind(PyObject *str, size_t n, size_t kind)
+{
+    switch (kind) {
+    case 1:
+        return bits_of_bytes(PyUnicode_1BYTE_DATA(str), n) >= 0x80;
+    case 2:
+        return bits_of_halves(PyUnicode_2BYTE_DATA(str), n) >= 0x100;
+    default: {
+        Py_UCS4 max = widest(PyUnicode_4BYTE_DATA(str), n);
+        return max >= 0x10000 && max <= 0x10ffff;
+    }
+    }
 }
 
 /* One character; CPython has only one str of each. */
@@ -106,9 +141,7 @@ fmp_wire_wide(const unsigned char *p, size_t n, size_t kind)
     }
     fmp_large_expect(PyUnicode_DATA(str), n * kind);
     memcpy(PyUnicode_DATA(str), p, n * kind);
-    Py_UCS4 max = widest(PyUnicode_DATA(str), n, kind);
-    Py_UCS4 least = kind == 1 ? 0x80 : kind == 2 ? 0x100 : 0x10000;
-    if (FMP_UNLIKELY(max < least || max > 0x10ffff)) {
+    if (FMP_UNLIKELY(!is_of_kind(str, n, kind))) {
         Py_DECREF(str);
         return fmp_wire_damaged("no text of its kind");
     }

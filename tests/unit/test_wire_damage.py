@@ -169,3 +169,17 @@ def test_fuzz(seed: int) -> None:
     assert counts.decoded > 100
     assert counts.refused > 100
     assert counts.left_out < counts.decoded
+
+
+@pytest.mark.parametrize("count", [2, 7, 300])
+@pytest.mark.parametrize(("widest", "characters"), [("é", "a"), ("€", "aÿ"), ("😀", "aÿ€"), ("😀", "\U0010ffff")])
+def test_a_text_that_is_not_of_its_kind(widest: str, characters: str, count: int) -> None:
+    encodings = {"é": "latin-1", "€": "utf-16-le", "😀": "utf-32-le"}
+    written = (widest * count).encode(encodings[widest])
+    other = (characters * count)[:count].encode(encodings[widest])
+    if characters == "\U0010ffff":
+        other = other[:-4] + (0x110000).to_bytes(4, "little")
+    message = _core.encode(widest * count)
+    assert message.count(written) == 1
+    with pytest.raises(pickle.UnpicklingError):
+        _core.decode(message.replace(written, other))
