@@ -45,6 +45,16 @@ condition_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return op;
 }
 
+/* Not where the lock may refer to the condition. */
+static void
+keep_bound_methods(struct condition *self)
+{
+    self->base.bound.is_off = !fmp_py_is_plain_lock(self->lock);
+    if (self->base.bound.is_off) {
+        fmp_py_bound_forget((PyObject *)self, &self->base.bound);
+    }
+}
+
 static int
 condition_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
@@ -63,6 +73,7 @@ condition_init(PyObject *op, PyObject *args, PyObject *kwargs)
         return -1;
     }
     Py_XSETREF(as_condition(op)->lock, lock);
+    keep_bound_methods(as_condition(op));
     return 0;
 }
 
@@ -84,6 +95,9 @@ condition_clear(PyObject *self)
 static void
 condition_dealloc(PyObject *self)
 {
+    if (fmp_py_bound_dealloc(self, &as_condition(self)->base.bound)) {
+        return;
+    }
     PyObject_GC_UnTrack(self);
     (void)condition_clear(self);
     fmp_py_semlock_dealloc(self);
@@ -114,38 +128,51 @@ call_lock(PyObject *op, const char *method, PyObject *const *args, Py_ssize_t na
     return result;
 }
 
+/* The lock if it is one of ours, else NULL. */
+FMP_INLINE PyObject *
+plain_lock(PyObject *op)
+{
+    PyObject *lock = as_condition(op)->lock;
+    return FMP_LIKELY(lock != NULL && fmp_py_is_plain_lock(lock)) ? lock : NULL;
+}
+
 static PyObject *
 condition_acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *lock = as_condition(self)->lock;
-    if (FMP_LIKELY(lock != NULL && fmp_py_is_plain_lock(lock))) {
+    PyObject *lock = plain_lock(self);
+    if (FMP_LIKELY(lock != NULL)) {
         return fmp_py_lock_acquire(lock, args, nargs, kwnames);
     }
     return call_lock(self, "acquire", args, nargs, kwnames);
 }
 
 static PyObject *
+let_go(PyObject *lock)
+{
+    return fmp_py_as_lock(lock)->recursive ? fmp_py_rlock_let_go(lock) : fmp_py_lock_let_go(lock);
+}
+
+static PyObject *
 condition_release(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    return call_lock(self, "release", NULL, 0, NULL);
+    PyObject *lock = plain_lock(self);
+    return FMP_LIKELY(lock != NULL) ? let_go(lock) : call_lock(self, "release", NULL, 0, NULL);
 }
 
 static PyObject *
 condition_enter(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    PyObject *lock = as_condition(self)->lock;
-    if (FMP_LIKELY(lock != NULL && fmp_py_is_plain_lock(lock))) {
-        return fmp_py_lock_enter(lock, NULL);
-    }
-    return call_lock(self, "__enter__", NULL, 0, NULL);
+    PyObject *lock = plain_lock(self);
+    return FMP_LIKELY(lock != NULL) ? fmp_py_lock_enter(lock, NULL) : call_lock(self, "__enter__", NULL, 0, NULL);
 }
 
 static PyObject *
 condition_exit(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    return call_lock(self, "__exit__", args, nargs, NULL);
+    PyObject *lock = plain_lock(self);
+    return FMP_LIKELY(lock != NULL) ? let_go(lock) : call_lock(self, "__exit__", args, nargs, NULL);
 }
 
 /* ---- wait ---- */
@@ -374,5 +401,6 @@ static PyType_Spec condition_spec = {
 int
 fmp_py_register_condition(PyObject *module)
 {
-    return fmp_py_add_type(module, &condition_spec, NULL) == NULL ? -1 : 0;
+    PyTypeObject *type = fmp_py_add_type(module, &condition_spec, NULL);
+    return type != NULL ? fmp_py_bound_register(type) : -1;
 }

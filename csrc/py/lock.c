@@ -18,8 +18,8 @@ lock_init(PyObject *self, PyObject *args, PyObject *kwargs)
     return fmp_py_only_ctx("Lock", args, kwargs);
 }
 
-static PyObject *
-let_go(PyObject *op)
+PyObject *
+fmp_py_lock_let_go(PyObject *op)
 {
     struct fmp_py_lock *self = fmp_py_as_lock(op);
     self->thread = 0; /* before the word is free, as its next owner may be a thread of ours */
@@ -34,14 +34,14 @@ static PyObject *
 lock_release(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)args;
-    return fmp_py_no_args("release", nargs) == 0 ? let_go(self) : NULL;
+    return fmp_py_no_args("release", nargs) == 0 ? fmp_py_lock_let_go(self) : NULL;
 }
 
 static PyObject *
 lock_exit(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)args, (void)nargs;
-    return let_go(self);
+    return fmp_py_lock_let_go(self);
 }
 
 static PyMethodDef lock_methods[] = {
@@ -77,7 +77,8 @@ int
 fmp_py_register_lock(PyObject *module)
 {
     fmp_py_lock_type = fmp_py_add_type(module, &lock_spec, (PyObject *)fmp_py_semlock_type);
-    if (fmp_py_lock_type == NULL || fmp_py_semlock_kind(fmp_py_lock_type, FMP_PY_SEMAPHORE) < 0) {
+    if (fmp_py_lock_type == NULL || fmp_py_bound_register(fmp_py_lock_type) < 0 ||
+        fmp_py_semlock_kind(fmp_py_lock_type, FMP_PY_SEMAPHORE) < 0) {
         return -1;
     }
     return fmp_py_semlock_maxvalue_1(fmp_py_lock_type);

@@ -59,6 +59,10 @@ int fmp_py_lock_wait(struct fmp_py_lock *self, uint64_t deadline_ns);
 size_t fmp_py_lock_release_all(struct fmp_py_lock *self);
 int fmp_py_lock_retake(struct fmp_py_lock *self, size_t count);
 
+/* Each type's release(). */
+PyObject *fmp_py_lock_let_go(PyObject *op);
+PyObject *fmp_py_rlock_let_go(PyObject *op);
+
 /* What the two types have in common. */
 PyObject *fmp_py_lock_new(PyTypeObject *type, PyObject *kwargs, bool recursive);
 PyObject *fmp_py_lock_acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);

@@ -18,8 +18,8 @@ rlock_init(PyObject *self, PyObject *args, PyObject *kwargs)
     return fmp_py_only_ctx("RLock", args, kwargs);
 }
 
-static PyObject *
-let_go(PyObject *op)
+PyObject *
+fmp_py_rlock_let_go(PyObject *op)
 {
     struct fmp_py_lock *self = fmp_py_as_lock(op);
     if (FMP_UNLIKELY(!fmp_py_lock_is_mine(self))) {
@@ -37,14 +37,14 @@ static PyObject *
 rlock_release(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)args;
-    return fmp_py_no_args("release", nargs) == 0 ? let_go(self) : NULL;
+    return fmp_py_no_args("release", nargs) == 0 ? fmp_py_rlock_let_go(self) : NULL;
 }
 
 static PyObject *
 rlock_exit(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)args, (void)nargs;
-    return let_go(self);
+    return fmp_py_rlock_let_go(self);
 }
 
 static PyMethodDef rlock_methods[] = {
@@ -81,7 +81,8 @@ int
 fmp_py_register_rlock(PyObject *module)
 {
     fmp_py_rlock_type = fmp_py_add_type(module, &rlock_spec, (PyObject *)fmp_py_semlock_type);
-    if (fmp_py_rlock_type == NULL || fmp_py_semlock_kind(fmp_py_rlock_type, FMP_PY_RECURSIVE_MUTEX) < 0) {
+    if (fmp_py_rlock_type == NULL || fmp_py_bound_register(fmp_py_rlock_type) < 0 ||
+        fmp_py_semlock_kind(fmp_py_rlock_type, FMP_PY_RECURSIVE_MUTEX) < 0) {
         return -1;
     }
     return fmp_py_semlock_maxvalue_1(fmp_py_rlock_type);

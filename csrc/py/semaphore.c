@@ -280,7 +280,8 @@ int
 fmp_py_register_semaphore(PyObject *module)
 {
     PyTypeObject *type = fmp_py_add_type(module, &semaphore_spec, (PyObject *)fmp_py_semlock_type);
-    if (type == NULL || fmp_py_add_type(module, &bounded_spec, (PyObject *)type) == NULL) {
+    PyTypeObject *bounded = type != NULL ? fmp_py_add_type(module, &bounded_spec, (PyObject *)type) : NULL;
+    if (bounded == NULL || fmp_py_bound_register(type) < 0 || fmp_py_bound_register(bounded) < 0) {
         return -1;
     }
     return fmp_py_semlock_kind(type, FMP_PY_SEMAPHORE);

@@ -38,6 +38,9 @@ void
 fmp_py_semlock_dealloc(PyObject *op)
 {
     struct fmp_py_semlock *self = (struct fmp_py_semlock *)op;
+    if (fmp_py_bound_dealloc(op, &self->bound)) {
+        return;
+    }
     PyTypeObject *type = Py_TYPE(op);
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs(op);

@@ -12,6 +12,7 @@
 #include <pthread.h>
 
 #include "py/args.h"
+#include "py/bound.h"
 #include "py/types.h"
 #include "pyrt/travel.h"
 #include "pyrt/wait.h"
@@ -21,6 +22,7 @@ struct fmp_py_semlock {
     PyObject_HEAD
     struct fmp_handle handle;
     PyObject *weakrefs;
+    struct fmp_py_bound bound;
 };
 extern PyTypeObject *fmp_py_semlock_type; /* borrowed from the module */
 
