@@ -347,7 +347,7 @@ class Pool(Upkeep):
         error_callback: Callable[[Any], object] | None = None,
     ) -> MapResult:
         self._check_running()
-        items = iterable if isinstance(iterable, (list, tuple)) else list(iterable)
+        items = iterable if type(iterable) is list or type(iterable) is tuple else list(iterable)
         if chunksize is None:
             chunksize, extra = divmod(len(items), self._processes * 4)
             chunksize += extra > 0

@@ -1,6 +1,8 @@
 /* Results to the jobs that wait for them; see crew.h. */
 #include "pool/crew.h"
 
+#include <string.h>
+
 /* The job is complete: out of the table; its callbacks are the helper's. */
 static void
 finish(struct fmp_crew *crew, struct fmp_job *job)
@@ -30,6 +32,16 @@ keep_value(struct fmp_job *job, bool success, PyObject *value)
     Py_XSETREF(job->value, value);
 }
 
+/* Fills the `count` places of `list` from `start` on with what `chunk` holds, which it then does no more: it is nobody
+ * else's. */
+static void
+move_items(PyObject *list, Py_ssize_t start, PyObject *chunk, Py_ssize_t count)
+{
+    PyObject **items = ((PyListObject *)chunk)->ob_item;
+    memcpy(((PyListObject *)list)->ob_item + start, items, (size_t)count * sizeof *items);
+    Py_SET_SIZE(chunk, 0);
+}
+
 /* Puts a chunk's results into the list of a map. False if they do not belong there, or are there already. */
 static bool
 store_chunk(struct fmp_job *job, Py_ssize_t start, PyObject *value)
@@ -47,9 +59,7 @@ store_chunk(struct fmp_job *job, Py_ssize_t start, PyObject *value)
     if (!PyList_CheckExact(value) || PyList_GET_SIZE(value) != count) {
         return false;
     }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        PyList_SET_ITEM(list, start + i, Py_NewRef(PyList_GET_ITEM(value, i)));
-    }
+    move_items(list, start, value, count);
     return true;
 }
 

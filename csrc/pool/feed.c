@@ -62,12 +62,31 @@ feed_encoded(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind
     return feed;
 }
 
+/* What a task is to be called with: one object, or those of the caller's list or tuple from `start` to `end`. They are
+ * made one object only if somebody asks for it, before any Python code runs that may change the list. */
+struct load {
+    PyObject *whole; /* NULL: not asked for yet */
+    PyObject *source;
+    Py_ssize_t start, end;
+};
+
+/* Borrowed, or NULL with an exception. */
+static PyObject *
+as_whole(struct load *load)
+{
+    if (load->whole == NULL) {
+        load->whole = PySequence_GetSlice(load->source, load->start, load->end);
+    }
+    return load->whole;
+}
+
 /* A task for which shared memory has no room now, as a feed: it is pickled again when it is its turn. NULL with an
  * exception. */
 static struct fmp_feed *
-feed_payload(struct fmp_job *job, enum fmp_task_kind kind, const struct fmp_task_head *head, PyObject *payload)
+feed_load(struct fmp_job *job, enum fmp_task_kind kind, const struct fmp_task_head *head, struct load *load)
 {
-    struct fmp_feed *feed = fmp_feed_new(job, kind, head, payload);
+    PyObject *payload = as_whole(load);
+    struct fmp_feed *feed = payload != NULL ? fmp_feed_new(job, kind, head, payload) : NULL;
     if (feed != NULL) {
         feed->is_payload = true;
     }
@@ -85,18 +104,29 @@ can_wait_for_memory(struct fmp_crew *crew)
 /* A task that found no room is the next to be sent: -EAGAIN, or -1 with an exception. */
 static int
 keep_first(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, const struct fmp_task_head *head,
-           struct fmp_wire_writer *w, PyObject *payload)
+           struct fmp_wire_writer *w, struct load *load)
 {
     struct fmp_feed *feed = feed_encoded(crew, job, kind, head, w);
     if (feed == NULL && can_wait_for_memory(crew)) {
-        feed = feed_payload(job, kind, head, payload);
+        feed = feed_load(job, kind, head, load);
     }
     return fmp_feeds_put_first(crew, feed);
 }
 
 static int
-encode(struct fmp_crew *crew, struct fmp_wire_writer *w, const struct fmp_job *job, PyObject *payload)
+encode(struct fmp_crew *crew, struct fmp_wire_writer *w, const struct fmp_job *job, struct load *load)
 {
+    if (load->whole == NULL && !job->is_carried) {
+        PyObject *const *items = PySequence_Fast_ITEMS(load->source);
+        int rc = fmp_wire_encode_items(w, items + load->start, (size_t)(load->end - load->start));
+        if (FMP_LIKELY(rc != FMP_WIRE_NOT_PLAIN)) {
+            return rc;
+        }
+    }
+    PyObject *payload = as_whole(load);
+    if (payload == NULL) {
+        return -1;
+    }
     PyObject *message = fmp_job_payload(job, payload);
     int rc = message != NULL ? fmp_crew_encode(crew, w, message) : -1;
     Py_XDECREF(message);
@@ -109,11 +139,11 @@ encode(struct fmp_crew *crew, struct fmp_wire_writer *w, const struct fmp_job *j
  * room. Or the memory is full: what is under way will leave it. */
 static int
 send_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, struct fmp_task_head *head,
-          PyObject *payload)
+          struct load *load)
 {
     struct fmp_wire_writer *w = fmp_crew_writer(crew);
     crew->in_flight++;
-    int rc = w != NULL ? encode(crew, w, job, payload) : -1;
+    int rc = w != NULL ? encode(crew, w, job, load) : -1;
     if (rc == 0) {
         take_claim(crew, job, head);
         rc = fmp_message_send(&crew->tasks, kind, head, w);
@@ -123,9 +153,9 @@ send_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, s
         give_back_claim(crew, job, head);
     }
     if (rc == -EAGAIN) {
-        rc = keep_first(crew, job, kind, head, w, payload);
+        rc = keep_first(crew, job, kind, head, w, load);
     } else if (FMP_UNLIKELY(rc != 0) && can_wait_for_memory(crew)) {
-        rc = fmp_feeds_put_first(crew, feed_payload(job, kind, head, payload));
+        rc = fmp_feeds_put_first(crew, feed_load(job, kind, head, load));
     }
     if (w != NULL) {
         fmp_wire_writer_free(w);
@@ -139,16 +169,16 @@ send_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, s
 /* Keeps one task, pickled now if there is memory for it, for later. */
 static int
 keep_task(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind, const struct fmp_task_head *head,
-          PyObject *payload)
+          struct load *load)
 {
     struct fmp_wire_writer *w = fmp_crew_writer(crew);
     if (w == NULL) {
         return -1;
     }
-    struct fmp_feed *feed = encode(crew, w, job, payload) == 0 ? feed_encoded(crew, job, kind, head, w) : NULL;
+    struct fmp_feed *feed = encode(crew, w, job, load) == 0 ? feed_encoded(crew, job, kind, head, w) : NULL;
     fmp_wire_writer_free(w);
     if (feed == NULL && can_wait_for_memory(crew)) {
-        feed = feed_payload(job, kind, head, payload);
+        feed = feed_load(job, kind, head, load);
     }
     if (feed == NULL) {
         fail(crew, head);
@@ -189,11 +219,12 @@ fmp_crew_submit(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, 
         Py_DECREF(payload);
         return -1;
     }
+    struct load load = {.whole = payload};
     if (crew->feeds == NULL && crew->in_flight < FMP_CREW_DEPTH) {
-        (void)send_task(crew, job, kind, &head, payload); /* kept, or the job has been told of a failure */
+        (void)send_task(crew, job, kind, &head, &load); /* kept, or the job has been told of a failure */
         rc = 0;
     } else {
-        rc = keep_task(crew, job, kind, &head, payload);
+        rc = keep_task(crew, job, kind, &head, &load);
     }
     Py_DECREF(payload);
     return rc;
@@ -280,43 +311,58 @@ static bool
 feed_kept(struct fmp_crew *crew)
 {
     struct fmp_feed *feed = fmp_feeds_unlink(crew, &crew->feeds);
-    bool room =
-        was_cancelled(crew, feed) || send_task(crew, feed->job, feed->kind, &feed->head, feed->source) != -EAGAIN;
+    struct load load = {.whole = feed->source};
+    bool room = was_cancelled(crew, feed) || send_task(crew, feed->job, feed->kind, &feed->head, &load) != -EAGAIN;
     fmp_feed_free(feed);
     return room;
+}
+
+/* The items from `start` on that are a task, of a list or tuple that the caller may have changed: 0, or -1 with an
+ * exception. The load is the caller's to release. */
+static int
+load_chunk(struct load *load, const struct fmp_feed *feed, Py_ssize_t start)
+{
+    Py_ssize_t size = PySequence_Fast_GET_SIZE(feed->source), end = start + feed->job->chunksize;
+    if (start >= size) {
+        PyErr_SetString(PyExc_RuntimeError, "the list given to map changed its size");
+        return -1;
+    }
+    end = end < feed->job->length ? end : feed->job->length;
+    *load = (struct load){.source = Py_NewRef(feed->source), .start = start, .end = end < size ? end : size};
+    if (feed->job->chunksize == 1) {
+        load->whole = Py_NewRef(PySequence_Fast_GET_ITEM(feed->source, start));
+    }
+    return 0;
+}
+
+static void
+release(struct load *load)
+{
+    Py_XDECREF(load->whole);
+    Py_XDECREF(load->source);
 }
 
 /* The next chunk of a list or tuple. The position moves before Python code can run. */
 static bool
 feed_chunk(struct fmp_crew *crew, struct fmp_feed *feed)
 {
-    Py_ssize_t size = PySequence_Fast_GET_SIZE(feed->source), length = feed->job->length;
-    Py_ssize_t start = feed->position, chunk = feed->job->chunksize;
+    Py_ssize_t start = feed->position;
     struct fmp_task_head head = feed->head;
-    struct fmp_job *job = feed->job;
+    struct fmp_job *job = (struct fmp_job *)Py_NewRef((PyObject *)feed->job);
     enum fmp_task_kind kind = feed->kind;
-    head.index = (uint32_t)(start / chunk);
-    feed->position = start + chunk;
-    PyObject *payload;
-    if (start >= size) { /* the caller's list has shrunk under us */
-        PyErr_SetString(PyExc_RuntimeError, "the list given to map changed its size");
-        payload = NULL;
-    } else if (chunk == 1) {
-        payload = Py_NewRef(PySequence_Fast_GET_ITEM(feed->source, start));
-    } else {
-        payload = PySequence_GetSlice(feed->source, start, start + chunk < length ? start + chunk : length);
-    }
-    bool room = true;
-    Py_INCREF(job);
-    if (feed->position >= length) {
+    head.index = (uint32_t)(start / job->chunksize);
+    feed->position = start + job->chunksize;
+    struct load load = {0};
+    bool is_there = load_chunk(&load, feed, start) == 0, room = true;
+    if (feed->position >= job->length) {
         fmp_feeds_drop_first(crew);
     }
-    if (payload == NULL) {
-        fail(crew, &head);
+    if (is_there) {
+        room = send_task(crew, job, kind, &head, &load) != -EAGAIN;
     } else {
-        room = send_task(crew, job, kind, &head, payload) != -EAGAIN;
-        Py_DECREF(payload);
+        fail(crew, &head);
     }
+    release(&load);
     Py_DECREF(job);
     return room;
 }
@@ -346,7 +392,8 @@ feed_item(struct fmp_crew *crew, struct fmp_feed *feed)
     PyObject *item = PyIter_Next(source);
     bool room = true;
     if (item != NULL) {
-        room = send_task(crew, job, kind, &head, item) != -EAGAIN;
+        struct load load = {.whole = item};
+        room = send_task(crew, job, kind, &head, &load) != -EAGAIN;
         Py_DECREF(item);
     } else if (crew->feeds == feed) {
         bool failed = PyErr_Occurred() != NULL;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/fault.h"
+#include "pool/chunk.h"
 #include "sys/clock.h"
 #include "sys/process.h"
 
@@ -99,32 +100,6 @@ function_of(struct worker *me, const struct fmp_task_head *head)
 }
 
 static PyObject *
-call_star(PyObject *f, PyObject *item)
-{
-    PyObject *args = PySequence_Tuple(item);
-    PyObject *result = args != NULL ? PyObject_Call(f, args, NULL) : NULL;
-    Py_XDECREF(args);
-    return result;
-}
-
-static PyObject *
-call_many(PyObject *f, PyObject *items, PyObject *(*call)(PyObject *, PyObject *))
-{
-    PyObject *list = PySequence_Fast(items, "a chunk is a list");
-    PyObject *results = list != NULL ? PyList_New(PySequence_Fast_GET_SIZE(list)) : NULL;
-    for (Py_ssize_t i = 0; results != NULL && i < PySequence_Fast_GET_SIZE(list); i++) {
-        PyObject *result = call(f, PySequence_Fast_GET_ITEM(list, i));
-        if (result == NULL) {
-            Py_CLEAR(results);
-        } else {
-            PyList_SET_ITEM(results, i, result);
-        }
-    }
-    Py_XDECREF(list);
-    return results;
-}
-
-static PyObject *
 call_kw(PyObject *f, PyObject *payload)
 {
     if (!PyTuple_CheckExact(payload) || PyTuple_GET_SIZE(payload) != 2) {
@@ -138,17 +113,17 @@ call(PyObject *f, uint32_t kind, PyObject *payload)
 {
     switch (kind) {
     case FMP_TASK_CALL:
-        return PyTuple_CheckExact(payload) ? PyObject_Call(f, payload, NULL) : call_star(f, payload);
+        return PyTuple_CheckExact(payload) ? PyObject_Call(f, payload, NULL) : fmp_call_star(f, payload);
     case FMP_TASK_CALL_KW:
         return call_kw(f, payload);
     case FMP_TASK_MAP:
         return PyObject_CallOneArg(f, payload);
     case FMP_TASK_STAR:
-        return call_star(f, payload);
+        return fmp_call_star(f, payload);
     case FMP_TASK_MAP_MANY:
-        return call_many(f, payload, PyObject_CallOneArg);
+        return fmp_call_all(f, payload, false);
     case FMP_TASK_STAR_MANY:
-        return call_many(f, payload, call_star);
+        return fmp_call_all(f, payload, true);
     default:
         return fmp_py_raise(-EBADMSG, "a task of an unknown kind");
     }
@@ -203,6 +178,27 @@ run_task(uint32_t kind, PyObject *payload, PyObject *f)
     Py_DECREF(f);
     Py_DECREF(payload);
     return result;
+}
+
+/* A chunk of plain objects: they are called with as they are decoded. False if the task is something else. */
+static bool
+run_chunk(struct worker *me, struct fmp_message *m, const struct fmp_task_head *head, PyObject **result)
+{
+    struct fmp_space *space = me->crew->tasks.space;
+    struct fmp_items items;
+    bool is_chunk = m->tag == FMP_TASK_MAP_MANY || m->tag == FMP_TASK_STAR_MANY;
+    if (!is_chunk || m->parcels != 0 || head->function == 0 ||
+        !fmp_items_begin(&items, fmp_message_data(space, m), m->bytes)) {
+        return false;
+    }
+    PyObject *f = Py_XNewRef(function_of(me, head));
+    *result = f != NULL ? fmp_call_each(f, &items, m->tag == FMP_TASK_STAR_MANY) : NULL;
+    if (fmp_items_end(&items) < 0) {
+        Py_CLEAR(*result);
+    }
+    Py_XDECREF(f);
+    fmp_message_discard(space, m);
+    return true;
 }
 
 struct look {
@@ -314,11 +310,14 @@ do_task(struct worker *me, struct fmp_message *m)
         fmp_message_discard(me->crew->tasks.space, m);
         return send(me, FMP_RESULT_CANCELLED, &head, Py_None);
     }
-    PyObject *f, *payload = unpack_task(me, m, &head, &f);
-    if (payload == NULL && me->is_strict) {
-        return -1;
+    PyObject *result = NULL;
+    if (!run_chunk(me, m, &head, &result)) {
+        PyObject *f, *payload = unpack_task(me, m, &head, &f);
+        if (payload == NULL && me->is_strict) {
+            return -1;
+        }
+        result = payload != NULL ? run_task(m->tag, payload, f) : NULL;
     }
-    PyObject *result = payload != NULL ? run_task(m->tag, payload, f) : NULL;
     int rc = result != NULL ? send(me, FMP_RESULT_VALUE, &head, result) : -1;
     if (rc != 0) {
         rc = send_error(me, &head, result);

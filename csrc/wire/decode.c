@@ -12,8 +12,6 @@
 #include "wire/reader.h"
 #include "wire/text.h"
 
-static PyObject *get_value(struct fmp_reader *r, int depth);
-
 PyObject *
 fmp_wire_damaged(const char *what)
 {
@@ -27,32 +25,11 @@ fmp_wire_damaged(const char *what)
     return NULL;
 }
 
-FMP_INLINE int64_t
-int_at(const unsigned char *p, enum fmp_wire_form form)
-{
-    int64_t v64;
-    int32_t v32;
-    int16_t v16;
-    switch (form) {
-    case FMP_FORM_INT8:
-        return (int8_t)*p;
-    case FMP_FORM_INT16:
-        memcpy(&v16, p, sizeof v16);
-        return v16;
-    case FMP_FORM_INT32:
-        memcpy(&v32, p, sizeof v32);
-        return v32;
-    default:
-        memcpy(&v64, p, sizeof v64);
-        return v64;
-    }
-}
-
 static PyObject *
 get_int(struct fmp_reader *r, enum fmp_wire_form form)
 {
     const unsigned char *p = fmp_take(r, (size_t)1 << form);
-    return p == NULL ? NULL : PyLong_FromLong(int_at(p, form));
+    return p == NULL ? NULL : PyLong_FromLong(fmp_int_at(p, form));
 }
 
 static PyObject *
@@ -175,12 +152,7 @@ FMP_INLINE int
 fill_run(PyObject *sequence, bool is_tuple, const unsigned char *p, size_t n, enum fmp_wire_form form)
 {
     for (size_t i = 0; i < n; i++) {
-        double v = 0;
-        if (form == FMP_FORM_DOUBLE) {
-            memcpy(&v, p + i * sizeof v, sizeof v);
-        }
-        PyObject *item =
-            form == FMP_FORM_DOUBLE ? PyFloat_FromDouble(v) : PyLong_FromLong(int_at(p + (i << form), form));
+        PyObject *item = fmp_run_item(p + i * fmp_form_bytes(form), form);
         if (FMP_UNLIKELY(item == NULL)) {
             return -1;
         }
@@ -197,7 +169,7 @@ get_run(struct fmp_reader *r, unsigned char tag)
     if (form >= FMP_FORMS) {
         return fmp_wire_damaged("unknown form of a run");
     }
-    size_t n, each = form == FMP_FORM_DOUBLE ? 8 : (size_t)1 << form;
+    size_t n, each = fmp_form_bytes(form);
     if (fmp_take_size(r, each, &n) < 0) {
         return NULL;
     }
@@ -218,7 +190,7 @@ get_sequence(struct fmp_reader *r, bool is_tuple, int depth)
     }
     PyObject *sequence = is_tuple ? PyTuple_New((Py_ssize_t)n) : PyList_New((Py_ssize_t)n);
     for (size_t i = 0; sequence != NULL && i < n; i++) {
-        PyObject *item = get_value(r, depth + 1);
+        PyObject *item = fmp_get_value(r, depth + 1);
         if (FMP_UNLIKELY(item == NULL)) {
             Py_CLEAR(sequence);
             break;
@@ -262,7 +234,8 @@ static PyObject *
 get_other_key(struct fmp_reader *r, int depth)
 {
     size_t n;
-    return is_short_key(r, FMP_TAG_MEMO | FMP_TAG_ASCII, &n) ? remember(r, get_short_key(r, n)) : get_value(r, depth);
+    return is_short_key(r, FMP_TAG_MEMO | FMP_TAG_ASCII, &n) ? remember(r, get_short_key(r, n))
+                                                             : fmp_get_value(r, depth);
 }
 
 static PyObject *
@@ -277,7 +250,7 @@ static int
 get_pair(struct fmp_reader *r, PyObject *dict, int depth)
 {
     PyObject *key = get_key(r, depth + 1);
-    PyObject *value = key ? get_value(r, depth + 1) : NULL;
+    PyObject *value = key ? fmp_get_value(r, depth + 1) : NULL;
     int rc = value ? PyDict_SetItem(dict, key, value) : -1;
     if (FMP_UNLIKELY(rc < 0) && value != NULL && PyErr_ExceptionMatches(PyExc_TypeError)) {
         PyErr_Clear();
@@ -313,8 +286,8 @@ get_container(struct fmp_reader *r, unsigned char tag, int depth)
     return tag == FMP_TAG_DICT ? get_dict(r, depth) : get_sequence(r, tag == FMP_TAG_TUPLE, depth);
 }
 
-static PyObject *
-get_value(struct fmp_reader *r, int depth)
+PyObject *
+fmp_get_value(struct fmp_reader *r, int depth)
 {
     const unsigned char *p = fmp_take(r, 1);
     if (FMP_UNLIKELY(p == NULL)) {
@@ -363,6 +336,16 @@ get_value(struct fmp_reader *r, int depth)
     }
 }
 
+void
+fmp_reader_begin(struct fmp_reader *r, const void *data, size_t bytes)
+{
+    static uint64_t messages; /* guarded by the GIL */
+    r->next = data;
+    r->end = r->next + bytes;
+    r->message = ++messages;
+    r->memo.count = 0; /* it needs no more */
+}
+
 FMP_INLINE bool
 is_pickle(unsigned char tag)
 {
@@ -378,16 +361,12 @@ fmp_wire_has_buffers(const void *data, size_t bytes)
 PyObject *
 fmp_wire_decode(const void *data, size_t bytes, PyObject *owner)
 {
-    static uint64_t messages; /* guarded by the GIL */
     if (bytes > 0 && is_pickle(*(const unsigned char *)data)) {
         return fmp_wire_unpickle(data, bytes, owner);
     }
-    struct fmp_reader r; /* all but what the memo does not need */
-    r.next = data;
-    r.end = r.next + bytes;
-    r.message = ++messages;
-    r.memo.count = 0;
-    PyObject *value = get_value(&r, 0);
+    struct fmp_reader r;
+    fmp_reader_begin(&r, data, bytes);
+    PyObject *value = fmp_get_value(&r, 0);
     if (FMP_UNLIKELY(r.memo.count != 0)) {
         fmp_memo_clear(&r.memo);
     }

@@ -12,7 +12,7 @@
 #include "wire/encode.h"
 
 /* PUT_REPEATED: a leaf occurs a second time, and leaves have no numbers yet. */
-enum { PUT_OK = 0, PUT_ERROR = -1, PUT_ASIDE = 1, PUT_REPEATED = 2 };
+enum { PUT_OK = 0, PUT_ERROR = -1, PUT_ASIDE = FMP_WIRE_NOT_PLAIN, PUT_REPEATED = 2 };
 
 static int put_value(struct fmp_wire_writer *w, PyObject *o, int depth);
 
@@ -393,15 +393,12 @@ put_value(struct fmp_wire_writer *w, PyObject *o, int depth)
     return type == &PyDict_Type ? put_dict(w, o, depth) : put_constant(w, o);
 }
 
-/* The message from its beginning, with leaves that are referred to. */
-static int
-put_with_references(struct fmp_wire_writer *w, PyObject *obj)
+/* From here to fmp_seen_number(.., false) the message is put from its beginning, with leaves that are referred to. */
+static void
+begin_with_references(struct fmp_wire_writer *w)
 {
     fmp_writer_clear(w);
     fmp_seen_number(&w->seen, true);
-    int rc = put_value(w, obj, 0);
-    fmp_seen_number(&w->seen, false);
-    return rc;
 }
 
 /* What is not just PUT_OK. */
@@ -409,7 +406,9 @@ static int
 put_otherwise(struct fmp_wire_writer *w, PyObject *obj, int rc)
 {
     if (rc == PUT_REPEATED) {
-        rc = put_with_references(w, obj);
+        begin_with_references(w);
+        rc = put_value(w, obj, 0);
+        fmp_seen_number(&w->seen, false);
     }
     if (rc == PUT_ASIDE) {
         fmp_writer_clear(w);
@@ -421,14 +420,48 @@ put_otherwise(struct fmp_wire_writer *w, PyObject *obj, int rc)
     return rc;
 }
 
-int
-fmp_wire_encode(struct fmp_wire_writer *w, PyObject *obj)
+/* The writer is busy from now on: 0, or -1 with an exception set. */
+static int
+begin(struct fmp_wire_writer *w)
 {
     if (w->busy) {
         PyErr_SetString(PyExc_RuntimeError, "the writer holds a message already");
         return -1;
     }
     w->busy = true;
+    return 0;
+}
+
+int
+fmp_wire_encode(struct fmp_wire_writer *w, PyObject *obj)
+{
+    if (begin(w) < 0) {
+        return -1;
+    }
     int rc = put_value(w, obj, 0);
     return FMP_LIKELY(rc == PUT_OK) ? 0 : put_otherwise(w, obj, rc);
+}
+
+static int
+put_list(struct fmp_wire_writer *w, PyObject *const *items, size_t n)
+{
+    return fmp_writer_room(w, FMP_TAG_ROOM) < 0 ? PUT_ERROR : put_items(w, items, n, false, 0);
+}
+
+int
+fmp_wire_encode_items(struct fmp_wire_writer *w, PyObject *const *items, size_t n)
+{
+    if (begin(w) < 0) {
+        return -1;
+    }
+    int rc = put_list(w, items, n);
+    if (rc == PUT_REPEATED) {
+        begin_with_references(w);
+        rc = put_list(w, items, n);
+        fmp_seen_number(&w->seen, false);
+    }
+    if (rc != PUT_OK) {
+        fmp_wire_reset(w);
+    }
+    return rc;
 }

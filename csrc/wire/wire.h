@@ -28,6 +28,10 @@ bool fmp_wire_goes_by_name(PyObject *receiver, PyObject *obj);
 /* Encodes `obj`. 0, or -1 with what pickle raised. The writer is not re-entrant: a reducer that sends a message must
  * find another writer. */
 int fmp_wire_encode(struct fmp_wire_writer *w, PyObject *obj);
+/* The same for a list of these `n` items, which somebody else's list or tuple holds: no list is made, and an item that
+ * nobody else refers to is not looked for again. FMP_WIRE_NOT_PLAIN, and nothing is encoded, if that takes pickle. */
+#define FMP_WIRE_NOT_PLAIN 1
+int fmp_wire_encode_items(struct fmp_wire_writer *w, PyObject *const *items, size_t n);
 /* Size of the encoded message, and the copy of exactly so many bytes to `dst` (64-byte aligned if the size exceeds a
  * ring cell's inline bytes). */
 size_t fmp_wire_size(const struct fmp_wire_writer *w);

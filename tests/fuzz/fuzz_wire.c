@@ -12,6 +12,7 @@
 #include "kit.h"
 #include "py/dict_key.h"
 #include "wire/format.h"
+#include "wire/items.h"
 
 #define LIMIT 8
 #define FRAME_MAX 8192
@@ -106,6 +107,42 @@ decode_leaf(const unsigned char *data, size_t size)
     return whole;
 }
 
+/* Those in the item that is next: false, with an exception, if that is none. */
+static bool
+pass_item(struct fmp_items *items)
+{
+    PyObject *in_it[4] = {NULL};
+    Py_ssize_t n = fmp_items_next_short(items, in_it, 4);
+    if (n == -EAGAIN) {
+        in_it[0] = fmp_items_next(items);
+        n = in_it[0] != NULL ? 1 : -1;
+    }
+    for (Py_ssize_t i = 0; i < n; i++) {
+        Py_DECREF(in_it[i]);
+    }
+    return n >= 0;
+}
+
+/* A list can be read item by item if and only if it can be read. */
+static PyObject *
+decode_items(const unsigned char *data, size_t size)
+{
+    struct fmp_items items;
+    bool is_list = fmp_items_begin(&items, data, size), is_good = is_list;
+    FUZZ_CHECK(PyErr_Occurred() == NULL);
+    while (is_good && items.left != 0) {
+        is_good = pass_item(&items);
+    }
+    if (is_list && fmp_items_end(&items) < 0) {
+        is_good = false;
+    }
+    FUZZ_CHECK((PyErr_Occurred() != NULL) == (is_list && !is_good));
+    PyErr_Clear();
+    PyObject *whole = fmp_wire_decode(data, size, NULL);
+    FUZZ_CHECK(!is_list || is_good == (whole != NULL));
+    return whole;
+}
+
 static void
 fuzz_message(const struct fuzz_input *in)
 {
@@ -113,6 +150,7 @@ fuzz_message(const struct fuzz_input *in)
         return;
     }
     decode(in->next, in->left, decode_leaf);
+    decode(in->next, in->left, decode_items);
 }
 
 static bool

@@ -1,5 +1,6 @@
 """Pool: calls, results, errors. Its life is in test_pool_life.py, deaths in test_pool_deaths.py."""
 
+import gc
 import multiprocessing
 import pickle
 import threading
@@ -268,6 +269,63 @@ def test_arguments_of_any_kind(pool):
         pool.apply(keywords, (), 5)
     with pytest.raises(TypeError):
         pool.apply(keywords, (), "ab")
+
+
+def spread(*args):
+    return args
+
+
+def test_chunks_of_arguments_of_any_kind(pool):
+    same = ["one object"]
+    items = [
+        (),
+        (1,),
+        [2, "three"],
+        "four",
+        b"56",
+        range(7, 9),
+        tuple(range(8)),
+        tuple(range(300)),
+        [{"a": 1.5}],
+        {"k": 0},
+    ]
+    for chunk in (items[:5], items, [*items, (same, same)], [(same,), (same,)], [(x,) for x in range(40)]):
+        assert pool.starmap(spread, chunk, chunksize=len(chunk)) == [tuple(item) for item in chunk]
+        assert pool.starmap(spread, tuple(chunk), chunksize=3) == [tuple(item) for item in chunk]
+    for chunk in ([0.5] * 20, list(range(-300, 300)), ["a" * 300] * 3, [1, None, "x", 2**70, 2**63]):
+        assert pool.map(spread, chunk, chunksize=len(chunk)) == [(x,) for x in chunk]
+    assert pool.map(square, Doubling([1, 2, 3]), chunksize=2) == [4, 16, 36]
+    with pytest.raises(TypeError):
+        pool.starmap(spread, [(1,), 2, (3,)], chunksize=3)
+    with pytest.raises(KeyError):
+        pool.map(fail_on_three, range(6), chunksize=6)
+
+
+class Doubling(list):
+    def __iter__(self):
+        return (2 * x for x in super().__iter__())
+
+
+seen: list[object] = []
+
+
+def is_one_of_those_before(x):
+    seen.append(x)
+    return any(x is y for y in seen[:-1])
+
+
+def test_what_is_one_object_in_a_chunk_arrives_as_one(pool):
+    one, two = "a text of some length", ["a list"]
+    assert pool.map(is_one_of_those_before, [one, one, "".join([one, ""])], chunksize=3)[:2] == [False, True]
+    assert pool.starmap(is_one_of_those_before, [(two,), (two,)], chunksize=2) == [False, True]
+
+
+def count_of_its_kind(marker, _):
+    return sum(type(x) is list and len(x) == 1 and x[0] == marker[0] for x in gc.get_objects())
+
+
+def test_a_worker_holds_an_argument_no_longer_than_its_call(pool):
+    assert pool.starmap(count_of_its_kind, [(["marked"], i) for i in range(50)], chunksize=50) == [1] * 50
 
 
 def test_the_whole_of_a_pool(ctx):
