@@ -24,6 +24,9 @@ from .backends import is_measured
 from .measure import Row
 
 ROOT = Path(__file__).resolve().parent.parent
+#: A case is on the backend that it names, and on modules that are compiled, as those that pip installs are: what the
+#: compiler leaves behind is copied by each fork, and the standard library has nothing of it.
+NOT_FOR_CASES = ("FASTMP_INSTALL", "PYTHONDONTWRITEBYTECODE")
 DIGITS = 5  # of a value that is kept
 LAST_WORDS = 2_000  # characters of a failed case's errors that are kept
 
@@ -116,7 +119,7 @@ def rounded(value: float) -> float:
 
 def run_process(command: list[str], limit: float) -> tuple[int | None, str, str]:
     """Run a command in a session of its own, and end the session: exit code (None: the limit), output, errors."""
-    environment = {key: value for key, value in os.environ.items() if key != "FASTMP_INSTALL"}
+    environment = {key: value for key, value in os.environ.items() if key not in NOT_FOR_CASES}
     with TemporaryFile("w+") as output, TemporaryFile("w+") as errors:  # a pipe's end comes only when no child holds it
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=output, stderr=errors, start_new_session=True

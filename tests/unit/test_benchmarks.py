@@ -223,6 +223,15 @@ def test_process_that_leaves_a_child_does_not_hold_up_the_run() -> None:
     assert (ended, output) == (0, "done\n")
 
 
+def test_cases_are_compiled_modules_on_the_backend_that_they_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("FASTMP_INSTALL", "PYTHONDONTWRITEBYTECODE")
+    for name in names:
+        monkeypatch.setenv(name, "1")
+    code = f"import os; print([name for name in {names} if name in os.environ])"
+    ended, output, _ = runner.run_process([sys.executable, "-P", "-S", "-c", code], LIMIT)
+    assert (ended, output) == (0, "[]\n")
+
+
 def outcomes(settings: runner.Settings) -> Iterator[tuple[runner.Case, dict[str, Any]]]:
     for case in runner.cases(settings):
         yield case, runner.run(case, settings)
