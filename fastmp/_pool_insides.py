@@ -14,8 +14,6 @@ import threading
 from multiprocessing import pool as _pool
 from types import FunctionType
 
-from ._queue_insides import StandardSimpleQueue
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -47,6 +45,8 @@ class StandardPool(_standard):  # type: ignore[misc]
     """The standard library's engine, on queues whose ends are connections: a subclass may close and use them."""
 
     def _setup_queues(self) -> None:
+        from ._queue_insides import StandardSimpleQueue  # which other pools need not import
+
         self._inqueue, self._outqueue = (StandardSimpleQueue(ctx=self._ctx) for _ in range(2))
         self._quick_put, self._quick_get = self._inqueue._writer.send, self._outqueue._reader.recv  # type: ignore[attr-defined]
 
