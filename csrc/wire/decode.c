@@ -6,6 +6,7 @@
  * before it is believed to be of its kind, and a reference leads to what this message has given a number. They may also
  * change meanwhile: what is checked is read once before, sizes and tags into locals, a text into the new str.
  */
+#include "wire/flat.h"
 #include "wire/keys.h"
 #include "wire/large.h"
 #include "wire/memo.h"
@@ -329,6 +330,10 @@ fmp_get_value(struct fmp_reader *r, int depth)
     case FMP_TAG_LIST:
     case FMP_TAG_DICT:
         return get_container(r, tag, depth);
+    case FMP_TAG_BYTEARRAY:
+        return fmp_flat_get_bytearray(r);
+    case FMP_TAG_ARRAY:
+        return fmp_flat_get_array(r);
     case FMP_TAG_REF32:
         return get_far_reference(r);
     default:

@@ -10,6 +10,7 @@
  * read.
  */
 #include "wire/encode.h"
+#include "wire/flat.h"
 
 /* PUT_REPEATED: a leaf occurs a second time, and leaves have no numbers yet. */
 enum { PUT_OK = 0, PUT_ERROR = -1, PUT_ASIDE = FMP_WIRE_NOT_PLAIN, PUT_REPEATED = 2 };
@@ -359,10 +360,17 @@ put_dict(struct fmp_wire_writer *w, PyObject *o, int depth)
 }
 
 static int
+put_other(struct fmp_wire_writer *w, PyObject *o)
+{
+    int rc = fmp_flat_is(o) ? meet(w, o) : PUT_ASIDE;
+    return rc != PUT_OK ? rc : fmp_flat_put(w, o);
+}
+
+static int
 put_constant(struct fmp_wire_writer *w, PyObject *o)
 {
     if (o != Py_None && o != Py_True && o != Py_False) {
-        return PUT_ASIDE;
+        return put_other(w, o);
     }
     fmp_writer_byte(w, o == Py_None ? FMP_TAG_NONE : o == Py_True ? FMP_TAG_TRUE : FMP_TAG_FALSE);
     return PUT_OK;

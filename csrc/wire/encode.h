@@ -84,6 +84,9 @@ void fmp_wire_forget_pickler(struct fmp_wire_writer *w);
 /* reducers.c: everything registered for ForkingPickler or with copyreg, as one dict that nobody changes. Borrowed; NULL
  * with an exception set. */
 PyObject *fmp_wire_reducers(void);
+/* Does a message bring an equal array.array, which is `type`, whatever is registered for it? False also if that is not
+ * known, as before the first pickle. No Python code runs. */
+bool fmp_wire_is_array_as_ever(PyObject *type);
 
 /* decode.c: raises UnpicklingError. Always NULL. */
 FMP_COLD PyObject *fmp_wire_damaged(const char *what);
@@ -95,7 +98,7 @@ fmp_writer_room(struct fmp_wire_writer *w, size_t bytes)
     return FMP_LIKELY((size_t)(w->end - w->next) >= bytes) ? 0 : fmp_writer_grow(w, bytes);
 }
 
-/* The three that follow write where there is room. */
+/* Those that follow write where there is room. */
 FMP_INLINE void
 fmp_writer_byte(struct fmp_wire_writer *w, unsigned char byte)
 {
@@ -110,15 +113,21 @@ fmp_writer_copy(struct fmp_wire_writer *w, const void *data, size_t bytes)
 }
 
 FMP_INLINE void
-fmp_writer_tag_size(struct fmp_wire_writer *w, unsigned char tag, uint64_t size)
+fmp_writer_size_of(struct fmp_wire_writer *w, uint64_t size)
 {
-    fmp_writer_byte(w, tag);
     if (FMP_LIKELY(size < FMP_SIZE_LONG)) {
         fmp_writer_byte(w, (unsigned char)size);
     } else {
         fmp_writer_byte(w, FMP_SIZE_LONG);
         fmp_writer_copy(w, &size, sizeof size);
     }
+}
+
+FMP_INLINE void
+fmp_writer_tag_size(struct fmp_wire_writer *w, unsigned char tag, uint64_t size)
+{
+    fmp_writer_byte(w, tag);
+    fmp_writer_size_of(w, size);
 }
 
 #endif

@@ -17,6 +17,8 @@
  *              | DICT                            size, and so many pairs of values
  *              | RUN + form                      size, and so many int8, int16, int32, int64 or double: a whole list;
  *              | RUN + form + RUN_TUPLE          or a whole tuple
+ *              | BYTEARRAY                       size, and so many bytes
+ *              | ARRAY                           a typecode of the array module in one byte, size, and so many bytes
  *     leaf    := BYTES|ASCII|UCS1|UCS2|UCS4      size, and so many bytes or characters of 1, 1, 2 or 4 bytes
  *     size    := 0..254 in one byte | 255 and 8 bytes
  *
@@ -58,6 +60,8 @@ enum fmp_wire_tag {
     FMP_TAG_PICKLE,
     FMP_TAG_BUFFERS,
     FMP_TAG_REF32,
+    FMP_TAG_BYTEARRAY,
+    FMP_TAG_ARRAY,
     FMP_TAG_RUN = 0x20,
     FMP_TAG_RUN_TUPLE = 0x08,
     FMP_TAG_RUN_END = 0x30,

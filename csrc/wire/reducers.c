@@ -136,13 +136,39 @@ merge(void)
     return table;
 }
 
+static bool
+is_merged(void)
+{
+    return FMP_LIKELY(merged != NULL) && unchanged(&sources[0]) && unchanged(&sources[1]);
+}
+
+/* The one that multiprocessing.managers registers for arrays, when it is imported: it makes the same array. */
+static bool
+is_of_managers(PyObject *reducer)
+{
+    if (!PyFunction_Check(reducer)) {
+        return false;
+    }
+    PyObject *module = ((PyFunctionObject *)reducer)->func_module, *name = ((PyFunctionObject *)reducer)->func_name;
+    return module != NULL && PyUnicode_Check(module) &&
+           PyUnicode_CompareWithASCIIString(module, "multiprocessing.managers") == 0 &&
+           PyUnicode_CompareWithASCIIString(name, "reduce_array") == 0;
+}
+
+bool
+fmp_wire_is_array_as_ever(PyObject *type)
+{
+    PyObject *reducer = is_merged() ? PyDict_GetItemWithError(merged, type) : Py_None;
+    return reducer == NULL ? !PyErr_Occurred() : is_of_managers(reducer);
+}
+
 PyObject *
 fmp_wire_reducers(void)
 {
     if (find_sources() < 0) {
         return NULL;
     }
-    if (FMP_LIKELY(merged != NULL) && unchanged(&sources[0]) && unchanged(&sources[1])) {
+    if (is_merged()) {
         return merged;
     }
     Py_CLEAR(merged);

@@ -1,10 +1,10 @@
 /*
  * The wire: Python objects to bytes and back. Called by: conn/, pool/.
  *
- * Exact None, bool, int, float, bytes, str and tuples, lists and dicts of those are written in C; everything else is
- * pickle protocol 5 (fastmp's ForkingPickler) with out-of-band buffers. What arrives is equal to, and of the same type
- * as, what pickle would deliver: where the fast path could differ (shared references, recursion, subclasses, great
- * depth) it steps aside. The format is in wire/format.h. A decoder never trusts a length.
+ * Exact None, bool, int, float, bytes, str, bytearray, array.array of numbers, and tuples, lists and dicts of those are
+ * written in C; everything else is pickle protocol 5 (fastmp's ForkingPickler) with out-of-band buffers. What arrives
+ * is equal to, and of the same type as, what pickle would deliver: where the fast path could differ (shared references,
+ * recursion, subclasses, great depth) it steps aside. The format is in wire/format.h. A decoder never trusts a length.
  */
 #ifndef FMP_WIRE_WIRE_H
 #define FMP_WIRE_WIRE_H

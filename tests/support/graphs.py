@@ -4,6 +4,7 @@ Same means more than equal: the same types, the same bits of a float, the same o
 occurring twice at the same places.
 """
 
+import array
 import random
 import struct
 from collections.abc import Callable
@@ -30,6 +31,8 @@ LEAVES: list[Callable[[random.Random], Any]] = [
     lambda r: r.random(),
     random_text,
     lambda r: r.randbytes(r.choice([0, 1, 2, 30, 254, 255, 256])),
+    lambda r: bytearray(r.randbytes(r.choice([0, 1, 255, 256]))),
+    lambda r: array.array(r.choice("bHiLqd"), [r.randrange(100) for _ in range(r.choice([0, 1, 63, 300]))]),
     lambda r: [r.randrange(-(2 ** r.choice([6, 14, 30, 62])), 100) for _ in range(r.randrange(20))],
     lambda r: tuple(r.random() for _ in range(r.randrange(20))),
 ]
@@ -93,7 +96,7 @@ class Comparison:
     def difference(self, a: Any, b: Any, at: str = "") -> str:
         if type(a) is not type(b):
             return f"{at or 'root'}: {type(a).__name__} and {type(b).__name__}"
-        if isinstance(a, (str, bytes, tuple, list, dict)):
+        if isinstance(a, (str, bytes, bytearray, array.array, tuple, list, dict)):
             if id(a) in self._partner or id(b) in self._partner_back:
                 same = self._partner.get(id(a)) is b and self._partner_back.get(id(b)) is a
                 return "" if same else f"{at}: another identity"
@@ -108,6 +111,8 @@ class Comparison:
             return self._items([x for pair in a.items() for x in pair], [x for pair in b.items() for x in pair], at)
         if isinstance(a, (list, tuple)):
             return self._items(list(a), list(b), at)
+        if isinstance(a, array.array) and a.typecode != b.typecode:
+            return f"{at}: {a.typecode} and {b.typecode}"
         return "" if a == b else f"{at}: {a!r} and {b!r}"
 
     def _items(self, a: list[Any], b: list[Any], at: str) -> str:

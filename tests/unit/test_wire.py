@@ -1,5 +1,6 @@
 """The wire delivers what pickle would: `decode(encode(x))` against `pickle.loads(pickle.dumps(x, 5))`."""
 
+import array
 import collections
 import copyreg
 import enum
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from support.graphs import difference, random_graph, random_repeats, random_tree
 
+import fastmp
 from fastmp import _core
 from fastmp.reduction import ForkingPickler, register
 
@@ -104,6 +106,10 @@ PLAIN = {
     "large text": "€" * 5000,
     "large leaves": [b"x" * 5000, "a" * 5000, 1, "é" * 5000],
     "long list": [str(k) for k in range(5000)],
+    "bytearray": bytearray(b"abc"),
+    "empty bytearray": bytearray(),
+    "large bytearray": bytearray(range(256)) * 400,
+    "bytearrays inside": [bytearray(b"x" * k) for k in (0, 1, 254, 255, 256, 5000)],
     "the only empty ones": ["", "", b"", b"", (), ()],
     "the only single ones": ["a", "a", "é", "é", b"a", b"a"],
 }
@@ -113,6 +119,74 @@ PLAIN = {
 def test_plain_objects_take_the_fast_path(name: str) -> None:
     assert is_fast(PLAIN[name])
     assert_exact(PLAIN[name])
+
+
+@pytest.mark.parametrize("count", [0, 1, 31, 32, 1000])
+@pytest.mark.parametrize("typecode", "bBhHiIlLqQfd")
+def test_arrays_of_numbers_take_the_fast_path(typecode: str, count: int) -> None:
+    numbers = array.array(typecode, [k % 100 for k in range(count)])
+    there_and_back({1})  # which reducers there are is known from the first pickle on
+    assert is_fast(numbers)
+    for back in (there_and_back(numbers), there_and_back({"key": (numbers,)})["key"][0]):
+        assert back == numbers
+        assert type(back) is array.array
+        assert back.typecode == typecode
+
+
+class Numbers(array.array):  # type: ignore[type-arg]
+    """A subclass, which pickle does differently."""
+
+
+@pytest.mark.filterwarnings("ignore:The 'u' type code is deprecated:DeprecationWarning")
+def test_other_arrays_are_pickled() -> None:
+    for other in (array.array("u", "text €"), Numbers("i", [1, 2])):
+        assert not is_fast(other)
+        back = there_and_back(other)
+        assert back == other
+        assert type(back) is type(other)
+        assert back.typecode == other.typecode
+
+
+def test_arrays_take_the_fast_path_beside_managers() -> None:
+    import multiprocessing.managers
+
+    numbers = array.array("d", [1.5, 2.5])
+    assert ForkingPickler._extra_reducers[array.array] is multiprocessing.managers.reduce_array
+    there_and_back({1})
+    assert is_fast(numbers)
+
+
+def reduce_to_a_list(numbers: Any) -> tuple[Any, ...]:
+    return list, (numbers.tolist(),)
+
+
+def test_a_reducer_for_arrays_is_in_force() -> None:
+    numbers = array.array("d", [1.5, 2.5])
+    before = ForkingPickler._extra_reducers.get(array.array)
+    register(array.array, reduce_to_a_list)
+    try:
+        assert there_and_back(numbers) == [1.5, 2.5]
+    finally:
+        if before is None:
+            del ForkingPickler._extra_reducers[array.array]
+        else:
+            register(array.array, before)
+    assert there_and_back(numbers) == numbers
+
+
+@pytest.mark.parametrize("one", [bytearray(300), array.array("i", range(300))], ids=type)
+def test_one_buffer_twice_is_one(one: Any) -> None:
+    first, second, inside = there_and_back((one, one, [one]))
+    assert first is second is inside[0]
+    assert first == one
+
+
+@pytest.mark.parametrize("one", [bytearray(300), array.array("B", range(200)) * 2], ids=type)
+def test_a_buffer_may_be_resized_after_it_was_sent(one: Any) -> None:
+    queue = fastmp.SimpleQueue()
+    queue.put(one)
+    one.append(1)
+    assert queue.get() == one[:-1]
 
 
 def nested(depth: int) -> list[Any]:
@@ -313,8 +387,6 @@ OTHERS: dict[str, Any] = {
     "set": {1, 2},
     "frozenset": frozenset("ab"),
     "range": range(3),
-    "bytearray": bytearray(b"abc"),
-    "large bytearray": bytearray(100_000),
     "ellipsis": ...,
     "class": Point,
     "function": nested,

@@ -11,7 +11,7 @@ from fastmp import _core
 
 # Tags of csrc/wire/format.h.
 NONE, INT32, FLOAT, BYTES, ASCII, UCS1, UCS2, UCS4, TUPLE, LIST, DICT = 1, 6, 9, 10, 11, 12, 13, 14, 15, 16, 17
-BUFFERS, REF32, RUN, MEMO, REF = 19, 20, 0x20, 0x40, 0x50
+BUFFERS, REF32, BYTEARRAY, ARRAY, RUN, MEMO, REF = 19, 20, 21, 22, 0x20, 0x40, 0x50
 HUGE = b"\xff" + struct.pack("<Q", 2**62)
 HUGEST = b"\xff" + struct.pack("<Q", 2**64 - 1)
 
@@ -66,6 +66,17 @@ DAMAGED = {
     "numbered and no ascii": bytes([MEMO | ASCII, 2, 65, 0x80]),
     "numbered key that is no ascii": bytes([DICT, 1, MEMO | ASCII, 2, 65, 0x80, NONE]),
     "numbered key that is short": bytes([DICT, 1, MEMO | ASCII, 9, 65, 66, 67]),
+    "short bytearray": bytes([BYTEARRAY, 3, 1, 2]),
+    "huge bytearray": bytes([BYTEARRAY]) + HUGE,
+    "numbered bytearray": bytes([MEMO | BYTEARRAY, 1, 1]),
+    "array of nothing": bytes([ARRAY]),
+    "array without a size": bytes([ARRAY, ord("b")]),
+    "array of characters": bytes([ARRAY, ord("u"), 4, 65, 0, 0, 0]),
+    "array of what is not known": bytes([ARRAY, 200, 1, 65]),
+    "array with a part of an item": bytes([ARRAY, ord("i"), 6, *bytes(6)]),
+    "short array": bytes([ARRAY, ord("i"), 8, *bytes(4)]),
+    "huge array": bytes([ARRAY, ord("d")]) + HUGE,
+    "key that is an array": bytes([DICT, 1, ARRAY, ord("b"), 1, 1, NONE]),
     "numbered and not of its kind": bytes([MEMO | UCS2, 1, 0xE9, 0]),
 }
 
