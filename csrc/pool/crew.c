@@ -190,14 +190,24 @@ take_result(struct fmp_crew *crew, struct fmp_message *m)
     return raise_interrupt(interrupt);
 }
 
-/* Takes up to `most` results, sending what waits in between. */
+/* So many results are taken in a row before what waits is sent. */
+#define ROW 16
+
+/* Sends what waits. A row of results ends before, as a caller's iterator may run now, for any time. */
 static int
-pump(struct fmp_crew *crew, unsigned most)
+feed_between(struct fmp_crew *crew)
+{
+    fmp_ring_end_pop_row(&crew->results.ring);
+    return fmp_crew_feed(crew);
+}
+
+/* Takes up to `most` results in rows, whose end is the caller's, sending what waits in between. */
+static int
+take_results(struct fmp_crew *crew, unsigned most)
 {
     struct fmp_message m;
-    crew->pumps++;
     for (unsigned n = 0; n < most; n++) {
-        int rc = fmp_message_pop(&crew->results, &m);
+        int rc = fmp_message_pop_in_row(&crew->results, &m);
         if (rc == 0) {
             if (FMP_UNLIKELY(take_result(crew, &m) < 0)) {
                 return -1;
@@ -208,7 +218,7 @@ pump(struct fmp_crew *crew, unsigned most)
             fmp_py_raise(rc, DAMAGED);
             return -1;
         }
-        if (crew->feeds != NULL && (rc != 0 || n % 16 == 0) && fmp_crew_feed(crew) < 0) {
+        if (crew->feeds != NULL && (rc != 0 || n % ROW == 0) && feed_between(crew) < 0) {
             return -1;
         }
         if (rc != 0) {
@@ -219,6 +229,15 @@ pump(struct fmp_crew *crew, unsigned most)
         }
     }
     return 0;
+}
+
+static int
+pump(struct fmp_crew *crew, unsigned most)
+{
+    crew->pumps++;
+    int rc = take_results(crew, most);
+    fmp_ring_end_pop_row(&crew->results.ring);
+    return rc;
 }
 
 int
