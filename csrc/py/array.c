@@ -14,21 +14,25 @@ item_at(const struct fmp_shared *s, Py_ssize_t i)
     return s->data + i * s->ctype->bytes;
 }
 
-/* An int as a number; false if it is too large for one. A short one without a call. */
+/* An int of at most one digit as a number, without a call; false if it is longer. */
 FMP_INLINE bool
-as_index(PyObject *key, Py_ssize_t *i)
+as_short_index(PyObject *key, Py_ssize_t *i)
 {
 #if PY_VERSION_HEX >= 0x030C0000
-    if (FMP_LIKELY(PyUnstable_Long_IsCompact((PyLongObject *)key))) {
-        *i = PyUnstable_Long_CompactValue((PyLongObject *)key);
-        return true;
-    }
+    bool is_short = PyUnstable_Long_IsCompact((PyLongObject *)key);
+    *i = is_short ? PyUnstable_Long_CompactValue((PyLongObject *)key) : 0;
+    return is_short;
 #else
-    if (FMP_LIKELY(Py_SIZE(key) == 1)) {
-        *i = ((PyLongObject *)key)->ob_digit[0];
-        return true;
-    }
+    Py_ssize_t sign = Py_SIZE(key); /* times the number of digits */
+    *i = sign * (Py_ssize_t)((PyLongObject *)key)->ob_digit[0];
+    return -1 <= sign && sign <= 1;
 #endif
+}
+
+/* Any int as a number; false if it is too large for one. */
+static bool
+as_index(PyObject *key, Py_ssize_t *i)
+{
     *i = PyLong_AsSsize_t(key);
     if (FMP_UNLIKELY(*i == -1 && PyErr_Occurred())) {
         PyErr_Clear(); /* ctypes says it in its own words */
@@ -37,16 +41,33 @@ as_index(PyObject *key, Py_ssize_t *i)
     return true;
 }
 
-/* The address of item `key`; NULL (no exception) if that is not for us to say. */
+/* Item i, counted from the end if it is negative; false if there is none. */
+FMP_INLINE bool
+find_item(const struct fmp_shared *s, Py_ssize_t i, char **at)
+{
+    i += i < 0 ? s->length : 0;
+    if (FMP_UNLIKELY((size_t)i >= (size_t)s->length)) {
+        return false;
+    }
+    *at = item_at(s, i);
+    return true;
+}
+
+/* The address of item `key`; false if that is not for us to say at once. */
+FMP_INLINE bool
+find_at_once(const struct fmp_shared *s, PyObject *key, char **at)
+{
+    Py_ssize_t i;
+    return FMP_LIKELY(PyLong_CheckExact(key) && as_short_index(key, &i)) && find_item(s, i, at);
+}
+
+/* The same; NULL if that is not for us to say at all. */
 static char *
 item_of(const struct fmp_shared *s, PyObject *key)
 {
     Py_ssize_t i;
-    if (FMP_UNLIKELY(!PyLong_CheckExact(key) || !as_index(key, &i))) {
-        return NULL;
-    }
-    i += i < 0 ? s->length : 0;
-    return (size_t)i < (size_t)s->length ? item_at(s, i) : NULL;
+    char *at;
+    return PyLong_CheckExact(key) && as_index(key, &i) && find_item(s, i, &at) ? at : NULL;
 }
 
 static void
@@ -93,7 +114,7 @@ subscript_any(struct fmp_shared *s, PyObject *key)
     if (FMP_UNLIKELY(fmp_shared_enter(s) < 0)) {
         return NULL;
     }
-    const char *at = s->ctype != NULL ? item_of(s, key) : NULL;
+    const char *at = item_of(s, key);
     return fmp_shared_leave(s, FMP_LIKELY(at != NULL) ? s->ctype->get(at) : PyObject_GetItem(s->obj, key));
 }
 
@@ -101,9 +122,9 @@ static PyObject *
 array_subscript(PyObject *self, PyObject *key)
 {
     struct fmp_shared *s = fmp_shared_of(self);
-    const char *at = s->ctype != NULL ? item_of(s, key) : NULL;
+    char *at;
     PyObject *item;
-    bool is_got = at != NULL && fmp_shared_get_briefly(s, s->ctype, at, &item);
+    bool is_got = find_at_once(s, key, &at) && fmp_shared_get_briefly(s, s->ctype, at, &item);
     return FMP_LIKELY(is_got) ? item : subscript_any(s, key);
 }
 
@@ -118,7 +139,7 @@ assign_any(struct fmp_shared *s, PyObject *key, PyObject *value)
         return -1;
     }
     int rc = 0;
-    char *at = s->ctype != NULL ? item_of(s, key) : NULL;
+    char *at = item_of(s, key);
     if (FMP_UNLIKELY(at == NULL || !s->ctype->set(at, value))) {
         rc = PyObject_SetItem(s->obj, key, value);
     }
@@ -129,8 +150,8 @@ static int
 array_ass_subscript(PyObject *self, PyObject *key, PyObject *value)
 {
     struct fmp_shared *s = fmp_shared_of(self);
-    char *at = s->ctype != NULL && value != NULL ? item_of(s, key) : NULL;
-    bool is_set = at != NULL && fmp_shared_set_briefly(s, s->ctype, at, value);
+    char *at;
+    bool is_set = value != NULL && find_at_once(s, key, &at) && fmp_shared_set_briefly(s, s->ctype, at, value);
     return FMP_LIKELY(is_set) ? 0 : assign_any(s, key, value);
 }
 
@@ -152,7 +173,7 @@ array_item(PyObject *self, Py_ssize_t i)
     if (FMP_UNLIKELY(fmp_shared_enter(s) < 0)) {
         return NULL;
     }
-    bool mine = s->ctype != NULL && (size_t)i < (size_t)s->length;
+    bool mine = (size_t)i < (size_t)s->length;
     return fmp_shared_leave(s, mine ? s->ctype->get(item_at(s, i)) : PySequence_GetItem(s->obj, i));
 }
 

@@ -5,12 +5,22 @@
 
 #include "base/atomic.h"
 
-/* Relaxed here and below: the order comes from the lock around the access. Integers wrap, as ctypes' do. */
+/* Relaxed here and below: the order comes from the lock around the access. */
+#define FMP_GETTERS(name, type, from)                                                  \
+    static PyObject *get_##name(const void *at)                                        \
+    {                                                                                  \
+        return from(fmp_load_relaxed((const _Atomic(type) *)at));                      \
+    }                                                                                  \
+    static PyObject *get_and_release_##name(const void *at, struct fmp_lock_shm *lock) \
+    {                                                                                  \
+        type x = fmp_load_relaxed((const _Atomic(type) *)at);                          \
+        (void)fmp_lock_release(lock); /* as in fmp_guard_leave */                      \
+        return from(x);                                                                \
+    }
+
+/* Integers wrap, as ctypes' do. */
 #define FMP_INTEGER(name, type, from)                                \
-    static PyObject *get_##name(const void *at)                      \
-    {                                                                \
-        return from(fmp_load_relaxed((const _Atomic(type) *)at));    \
-    }                                                                \
+    FMP_GETTERS(name, type, from)                                    \
     static bool set_##name(void *at, PyObject *value)                \
     {                                                                \
         if (!PyLong_Check(value)) {                                  \
@@ -51,29 +61,22 @@ as_double(PyObject *value, double *x)
     return true;
 }
 
-#define FMP_FLOATING(name, type)                                                \
-    static PyObject *get_##name(const void *at)                                 \
-    {                                                                           \
-        return PyFloat_FromDouble(fmp_load_relaxed((const _Atomic(type) *)at)); \
-    }                                                                           \
-    static bool set_##name(void *at, PyObject *value)                           \
-    {                                                                           \
-        double x;                                                               \
-        if (!as_double(value, &x)) {                                            \
-            return false;                                                       \
-        }                                                                       \
-        fmp_store_relaxed((_Atomic(type) *)at, (type)x);                        \
-        return true;                                                            \
+#define FMP_FLOATING(name, type)                         \
+    FMP_GETTERS(name, type, PyFloat_FromDouble)          \
+    static bool set_##name(void *at, PyObject *value)    \
+    {                                                    \
+        double x;                                        \
+        if (!as_double(value, &x)) {                     \
+            return false;                                \
+        }                                                \
+        fmp_store_relaxed((_Atomic(type) *)at, (type)x); \
+        return true;                                     \
     }
 
 FMP_FLOATING(float, float)
 FMP_FLOATING(double, double)
 
-static PyObject *
-get_bool(const void *at)
-{
-    return PyBool_FromLong(fmp_load_relaxed((const _Atomic(unsigned char) *)at)); /* relaxed: as for integers */
-}
+FMP_GETTERS(bool, unsigned char, PyBool_FromLong)
 
 static bool
 set_bool(void *at, PyObject *value)
@@ -86,10 +89,12 @@ set_bool(void *at, PyObject *value)
 }
 
 static PyObject *
-get_char(const void *at)
+bytes_from(char x)
 {
-    return PyBytes_FromStringAndSize(at, 1);
+    return PyBytes_FromStringAndSize(&x, 1);
 }
+
+FMP_GETTERS(char, char, bytes_from)
 
 static bool
 set_char(void *at, PyObject *value)
@@ -102,11 +107,12 @@ set_char(void *at, PyObject *value)
 }
 
 static PyObject *
-get_wchar(const void *at)
+str_from(wchar_t x)
 {
-    wchar_t x = *(const volatile wchar_t *)at;
     return PyUnicode_FromWideChar(&x, 1);
 }
+
+FMP_GETTERS(wchar, wchar_t, str_from)
 
 static bool
 set_wchar(void *at, PyObject *value)
@@ -121,7 +127,7 @@ set_wchar(void *at, PyObject *value)
 #define FMP_CTYPE(code_, type, name, integer_, text_)                                                      \
     {                                                                                                      \
         .code = (code_), .integer = (integer_), .text = (text_), .bytes = sizeof(type), .get = get_##name, \
-        .set = set_##name                                                                                  \
+        .get_and_release = get_and_release_##name, .set = set_##name                                       \
     }
 
 static const struct fmp_ctype ctypes[] = {

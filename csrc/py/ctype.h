@@ -12,7 +12,7 @@
 
 #include <Python.h>
 
-#include "base/attr.h"
+#include "sync/lock.h"
 
 struct fmp_ctype {
     char code;     /* ctypes' _type_ */
@@ -20,6 +20,7 @@ struct fmp_ctype {
     bool text;     /* slices of it are bytes or str, not lists */
     uint8_t bytes; /* also its alignment */
     PyObject *(*get)(const void *at);
+    PyObject *(*get_and_release)(const void *at, struct fmp_lock_shm *lock); /* the object is made without the lock */
     bool (*set)(void *at, PyObject *value); /* false: refused, nothing stored, no exception */
 };
 

@@ -23,11 +23,18 @@ int fmp_guard_enter_slow(struct fmp_guard *g);
 /* For fmp_guard_leave: calls release(). */
 int fmp_guard_leave_foreign(struct fmp_guard *g);
 
+/* Does this thread have the RLock already? */
+FMP_INLINE bool
+fmp_guard_has(struct fmp_py_lock *lock)
+{
+    return lock->recursive && fmp_py_lock_is_mine(lock);
+}
+
 /* Takes an RLock that this thread has once more. */
 FMP_INLINE bool
 fmp_guard_enter_again(struct fmp_py_lock *lock)
 {
-    if (!lock->recursive || !fmp_py_lock_is_mine(lock)) {
+    if (!fmp_guard_has(lock)) {
         return false;
     }
     lock->count++;
@@ -71,32 +78,17 @@ fmp_guard_leave(struct fmp_guard *g)
 }
 
 /*
- * The lock around an access that runs no Python code and keeps the GIL: no thread of this process can look meanwhile,
- * so what is private to the process need not be written. False if the lock is not free: enter. *taken is for
- * fmp_guard_end_brief: the lock, or NULL if this thread had it already.
+ * For an access that runs no Python code and keeps the GIL: no thread of this process can look meanwhile, so what is
+ * private to the process need not be written.
  */
-FMP_INLINE bool
-fmp_guard_begin_brief(struct fmp_guard *g, struct fmp_lock_shm **taken)
-{
-    struct fmp_py_lock *lock = g->native;
-    if (FMP_UNLIKELY(lock == NULL)) {
-        return false;
-    }
-    *taken = NULL;
-    if (lock->recursive && fmp_py_lock_is_mine(lock)) {
-        return true;
-    }
-    *taken = lock->shm;
-    uint32_t me = fmp_space_me(lock->base.handle.space);
-    return FMP_LIKELY(me != 0 && fmp_lock_try(lock->shm, me));
-}
 
-FMP_INLINE void
-fmp_guard_end_brief(struct fmp_lock_shm *taken)
+/* Takes the lock; false if it is not free: enter. fmp_lock_release gives *shm back, as in fmp_guard_leave. */
+FMP_INLINE bool
+fmp_guard_try(struct fmp_py_lock *lock, struct fmp_lock_shm **shm)
 {
-    if (taken != NULL) {
-        (void)fmp_lock_release(taken); /* as in fmp_guard_leave */
-    }
+    *shm = lock->shm;
+    uint32_t me = fmp_space_me(lock->base.handle.space);
+    return FMP_LIKELY(me != 0 && fmp_lock_try(*shm, me));
 }
 
 #endif

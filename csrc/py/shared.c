@@ -81,6 +81,7 @@ shared_clear(PyObject *self)
     struct fmp_shared *s = fmp_shared_of(self);
     s->data = s->base = NULL;
     s->ctype = NULL;
+    s->length = 0;
     s->direct = 0;
     fmp_guard_clear(&s->guard);
     Py_CLEAR(s->obj);

@@ -22,7 +22,7 @@ struct fmp_shared {
     Py_ssize_t bytes;
     char *data;
     const struct fmp_ctype *ctype;
-    Py_ssize_t length;  /* of an array; 1 for a value */
+    Py_ssize_t length;  /* of an array; 1 for a value; 0 without `ctype` */
     PyObject *get_lock; /* py/value.c's: what `.get_lock` is, once it was asked for */
     uint8_t direct;     /* py/value.c's: whether its attributes need no look-up */
 };
@@ -40,12 +40,19 @@ fmp_shared_of(PyObject *self)
 FMP_INLINE bool
 fmp_shared_get_briefly(struct fmp_shared *s, const struct fmp_ctype *ctype, const char *at, PyObject **result)
 {
-    struct fmp_lock_shm *taken;
-    if (FMP_UNLIKELY(!fmp_guard_begin_brief(&s->guard, &taken))) {
+    struct fmp_py_lock *lock = s->guard.native;
+    if (FMP_UNLIKELY(lock == NULL)) {
         return false;
     }
-    *result = ctype->get(at);
-    fmp_guard_end_brief(taken);
+    if (fmp_guard_has(lock)) {
+        *result = ctype->get(at);
+        return true;
+    }
+    struct fmp_lock_shm *shm;
+    if (FMP_UNLIKELY(!fmp_guard_try(lock, &shm))) {
+        return false;
+    }
+    *result = ctype->get_and_release(at, shm);
     return true;
 }
 
@@ -53,12 +60,19 @@ fmp_shared_get_briefly(struct fmp_shared *s, const struct fmp_ctype *ctype, cons
 FMP_INLINE bool
 fmp_shared_set_briefly(struct fmp_shared *s, const struct fmp_ctype *ctype, char *at, PyObject *value)
 {
-    struct fmp_lock_shm *taken;
-    if (FMP_UNLIKELY(!fmp_guard_begin_brief(&s->guard, &taken))) {
+    struct fmp_py_lock *lock = s->guard.native;
+    if (FMP_UNLIKELY(lock == NULL)) {
+        return false;
+    }
+    if (fmp_guard_has(lock)) {
+        return ctype->set(at, value);
+    }
+    struct fmp_lock_shm *shm;
+    if (FMP_UNLIKELY(!fmp_guard_try(lock, &shm))) {
         return false;
     }
     bool stored = ctype->set(at, value);
-    fmp_guard_end_brief(taken);
+    (void)fmp_lock_release(shm); /* as in fmp_guard_leave */
     return FMP_LIKELY(stored);
 }
 

@@ -20,32 +20,31 @@ static struct {
 
 enum { UNKNOWN = 0, DIRECT = 1, LOOKED_UP = 2 };
 
+static FMP_APART PyObject *
+get_slowly(struct fmp_shared *s)
+{
+    if (FMP_UNLIKELY(fmp_shared_enter(s) < 0)) {
+        return NULL;
+    }
+    PyObject *result = FMP_LIKELY(s->ctype != NULL) ? s->ctype->get(s->data) : PyObject_GetAttr(s->obj, names.value);
+    return fmp_shared_leave(s, result);
+}
+
 static PyObject *
 value_get(PyObject *self, void *Py_UNUSED(closure))
 {
     struct fmp_shared *s = fmp_shared_of(self);
     PyObject *result;
-    if (FMP_LIKELY(s->ctype != NULL && fmp_shared_get_briefly(s, s->ctype, s->data, &result))) {
-        return result;
-    }
-    if (FMP_UNLIKELY(fmp_shared_enter(s) < 0)) {
-        return NULL;
-    }
-    result = FMP_LIKELY(s->ctype != NULL) ? s->ctype->get(s->data) : PyObject_GetAttr(s->obj, names.value);
-    return fmp_shared_leave(s, result);
+    bool is_got = s->ctype != NULL && fmp_shared_get_briefly(s, s->ctype, s->data, &result);
+    return FMP_LIKELY(is_got) ? result : get_slowly(s);
 }
 
-static int
-value_set(PyObject *self, PyObject *value, void *Py_UNUSED(closure))
+static FMP_APART int
+set_slowly(struct fmp_shared *s, PyObject *value)
 {
-    struct fmp_shared *s = fmp_shared_of(self);
     if (value == NULL) {
-        PyErr_Format(PyExc_AttributeError, "property 'value' of '%.200s' object has no deleter",
-                     Py_TYPE(self)->tp_name);
+        PyErr_Format(PyExc_AttributeError, "property 'value' of '%.200s' object has no deleter", Py_TYPE(s)->tp_name);
         return -1;
-    }
-    if (FMP_LIKELY(s->ctype != NULL && fmp_shared_set_briefly(s, s->ctype, s->data, value))) {
-        return 0;
     }
     if (FMP_UNLIKELY(fmp_shared_enter(s) < 0)) {
         return -1;
@@ -55,6 +54,14 @@ value_set(PyObject *self, PyObject *value, void *Py_UNUSED(closure))
         rc = PyObject_SetAttr(s->obj, names.value, value);
     }
     return fmp_shared_leave_int(s, rc);
+}
+
+static int
+value_set(PyObject *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    struct fmp_shared *s = fmp_shared_of(self);
+    bool is_set = s->ctype != NULL && value != NULL && fmp_shared_set_briefly(s, s->ctype, s->data, value);
+    return FMP_LIKELY(is_set) ? 0 : set_slowly(s, value);
 }
 
 /* get_lock() without its object: bound to the lock, which it gives. */
