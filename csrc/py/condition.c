@@ -147,17 +147,11 @@ condition_acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObj
 }
 
 static PyObject *
-let_go(PyObject *lock)
-{
-    return fmp_py_as_lock(lock)->recursive ? fmp_py_rlock_let_go(lock) : fmp_py_lock_let_go(lock);
-}
-
-static PyObject *
 condition_release(PyObject *self, PyObject *unused)
 {
     (void)unused;
     PyObject *lock = plain_lock(self);
-    return FMP_LIKELY(lock != NULL) ? let_go(lock) : call_lock(self, "release", NULL, 0, NULL);
+    return FMP_LIKELY(lock != NULL) ? fmp_py_lock_exit(lock) : call_lock(self, "release", NULL, 0, NULL);
 }
 
 static PyObject *
@@ -172,7 +166,7 @@ static PyObject *
 condition_exit(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     PyObject *lock = plain_lock(self);
-    return FMP_LIKELY(lock != NULL) ? let_go(lock) : call_lock(self, "__exit__", args, nargs, NULL);
+    return FMP_LIKELY(lock != NULL) ? fmp_py_lock_exit(lock) : call_lock(self, "__exit__", args, nargs, NULL);
 }
 
 /* ---- wait ---- */

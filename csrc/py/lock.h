@@ -59,9 +59,14 @@ int fmp_py_lock_wait(struct fmp_py_lock *self, uint64_t deadline_ns);
 size_t fmp_py_lock_release_all(struct fmp_py_lock *self);
 int fmp_py_lock_retake(struct fmp_py_lock *self, size_t count);
 
-/* Each type's release(). */
+/* Each type's release(), and that of either. */
 PyObject *fmp_py_lock_let_go(PyObject *op);
 PyObject *fmp_py_rlock_let_go(PyObject *op);
+FMP_INLINE PyObject *
+fmp_py_lock_exit(PyObject *op)
+{
+    return fmp_py_as_lock(op)->recursive ? fmp_py_rlock_let_go(op) : fmp_py_lock_let_go(op);
+}
 
 /* What the two types have in common. */
 PyObject *fmp_py_lock_new(PyTypeObject *type, PyObject *kwargs, bool recursive);

@@ -122,9 +122,40 @@ shared_get_lock(PyObject *self, PyObject *Py_UNUSED(unused))
     return give(fmp_shared_of(self)->guard.lock, self);
 }
 
+/* The lock's own, as the object passes for it in a `with`. */
+static PyObject *
+shared_enter(PyObject *self, PyObject *Py_UNUSED(unused))
+{
+    struct fmp_guard *guard = &fmp_shared_of(self)->guard;
+    if (FMP_LIKELY(guard->native != NULL)) {
+        return fmp_py_lock_enter(guard->lock, NULL);
+    }
+    PyObject *lock = give(guard->lock, self);
+    PyObject *result = lock != NULL ? PyObject_CallMethod(lock, "__enter__", NULL) : NULL;
+    Py_XDECREF(lock);
+    return result;
+}
+
+static PyObject *
+shared_exit(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    struct fmp_guard *guard = &fmp_shared_of(self)->guard;
+    if (FMP_LIKELY(guard->native != NULL)) {
+        return fmp_py_lock_exit(guard->lock);
+    }
+    PyObject *lock = give(guard->lock, self);
+    PyObject *method = lock != NULL ? PyObject_GetAttrString(lock, "__exit__") : NULL;
+    PyObject *result = method != NULL ? PyObject_Vectorcall(method, args, (size_t)nargs, NULL) : NULL;
+    Py_XDECREF(method);
+    Py_XDECREF(lock);
+    return result;
+}
+
 static PyMethodDef shared_methods[] = {
     {"get_obj", shared_get_obj, METH_NOARGS, "The ctypes object, on the same bytes."},
     {"get_lock", shared_get_lock, METH_NOARGS, "The lock that every access takes."},
+    {"__enter__", shared_enter, METH_NOARGS, "Take the lock."},
+    {"__exit__", (PyCFunction)(void (*)(void))shared_exit, METH_FASTCALL, "Let go of the lock."},
     {NULL, NULL, 0, NULL},
 };
 

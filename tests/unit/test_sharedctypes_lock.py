@@ -6,11 +6,13 @@ import os
 import signal
 import threading
 import time
+import types
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from support.crowd import fork, run
+from support.processes import thread
 
 import fastmp
 from fastmp.sharedctypes import Array, RawValue, SynchronizedArray, Value
@@ -112,6 +114,48 @@ def test_the_wrapper_has_the_lock_s_methods() -> None:
     with value:
         value.value = 4
     assert value.value == 4
+
+
+@pytest.mark.parametrize("make", [fork.Lock, fork.RLock, threading.RLock, fork.Condition])
+def test_with_takes_the_given_lock(make: Callable[[], Any]) -> None:
+    given = make()
+    value = Value("i", lock=given)
+    with value as got:
+        assert got is True
+        elsewhere: list[bool] = []
+        with thread(lambda: elsewhere.append(given.acquire(False))):
+            pass
+        assert elsewhere == [False]
+    with pytest.raises(KeyError), value:
+        raise KeyError
+    assert given.acquire()
+    given.release()
+    for call in (lambda: value.__enter__(1), lambda: type(value).__enter__(7), lambda: value.__exit__(x=1)):
+        with pytest.raises(TypeError):
+            call()
+    with pytest.raises(RuntimeError):
+        SynchronizedArray.__new__(SynchronizedArray).__enter__()
+    with pytest.raises(RuntimeError):
+        SynchronizedArray.__new__(SynchronizedArray).__exit__()
+
+
+def test_a_lock_may_end_exceptions_and_fail_in_a_with() -> None:
+    class Lock(CountingLock):
+        def __exit__(self, *args: Any) -> Any:
+            self.release()
+            self.given = args
+            if args[0] is KeyError:
+                return True
+            raise ZeroDivisionError
+
+    given = Lock()
+    value = Value("i", lock=given)
+    with value:
+        raise KeyError(7)
+    assert [type(arg) for arg in given.given[1:]] == [KeyError, types.TracebackType]
+    with pytest.raises(ZeroDivisionError), value:
+        pass
+    assert given.given == (None, None, None)
 
 
 @pytest.mark.parametrize("make", [lambda: Value("i", 1), lambda: Array("i", [1])])
