@@ -25,6 +25,7 @@ struct fmp_wire_segment {
     size_t at;
     size_t pad;
     Py_buffer view;
+    bool is_object; /* of a buffer: FMP_BUFFER_OBJECT */
 };
 
 struct fmp_wire_segments {
@@ -81,6 +82,9 @@ void fmp_writer_clear(struct fmp_wire_writer *w);
 int fmp_wire_pickle(struct fmp_wire_writer *w, PyObject *obj);
 PyObject *fmp_wire_unpickle(const unsigned char *data, size_t bytes, PyObject *owner);
 void fmp_wire_forget_pickler(struct fmp_wire_writer *w);
+/* pickle_bytes.c: appends a piece of a pickle, and takes the view over. What may change before the message is copied is
+ * copied now. */
+int fmp_pickle_put(struct fmp_wire_writer *w, Py_buffer *view);
 /* reducers.c: everything registered for ForkingPickler or with copyreg, as one dict that nobody changes. Borrowed; NULL
  * with an exception set. */
 PyObject *fmp_wire_reducers(void);

@@ -23,7 +23,7 @@
  *     size    := 0..254 in one byte | 255 and 8 bytes
  *
  *     buffer  := raw bytes; the pad before it aligns it to FMP_WIRE_ALIGN within the message
- *     table   := for each buffer: offset in the message, bytes * 2 + (1 if it is read-only); 8 bytes each
+ *     table   := for each buffer: offset in the message, bytes * 4 + its flags; 8 bytes each
  *     trailer := bytes of the pickle, number of buffers; 8 bytes each
  *
  * A leaf that comes again is one object with the leaf of that number, which lies before it in the same message.
@@ -96,9 +96,14 @@ enum fmp_wire_form { FMP_FORM_INT8, FMP_FORM_INT16, FMP_FORM_INT32, FMP_FORM_INT
 #define FMP_WIRE_BUFFER_MIN 4096
 #define FMP_WIRE_ALIGN 64
 
+/* The flags of a buffer. An object of its own is a bytes, if it is read-only, or a bytearray; others are views. */
+#define FMP_BUFFER_READONLY UINT64_C(1)
+#define FMP_BUFFER_OBJECT UINT64_C(2)
+#define FMP_BUFFER_FLAG_BITS 2
+
 struct fmp_wire_entry {
     uint64_t offset;
-    uint64_t bytes2_readonly;
+    uint64_t bytes_flags;
 };
 
 struct fmp_wire_trailer {

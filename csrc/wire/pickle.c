@@ -54,7 +54,7 @@ get_view(PyObject *data, Py_buffer *view)
     return 0;
 }
 
-/* The pickler's file.write: a piece of the pickle. What may change before the message is copied is copied now. */
+/* The pickler's file.write. */
 static PyObject *
 sink_write(PyObject *self, PyObject *data)
 {
@@ -63,17 +63,7 @@ sink_write(PyObject *self, PyObject *data)
     if (w == NULL || get_view(data, &view) < 0) {
         return NULL;
     }
-    int rc;
-    if (PyBytes_CheckExact(data) && view.len >= FMP_WIRE_BUFFER_MIN) {
-        rc = fmp_writer_add_view(w, 0, &view);
-    } else {
-        rc = fmp_writer_room(w, (size_t)view.len);
-        if (rc == 0) {
-            fmp_writer_copy(w, view.buf, (size_t)view.len);
-        }
-        PyBuffer_Release(&view);
-    }
-    return rc < 0 ? NULL : Py_NewRef(Py_None);
+    return fmp_pickle_put(w, &view) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 /* The pickler's buffer_callback: True keeps the buffer in band. */
@@ -308,6 +298,12 @@ dump(struct fmp_wire_writer *w, PyObject *obj)
     return 0;
 }
 
+static uint64_t
+flags_of(const struct fmp_wire_segment *buffer)
+{
+    return (buffer->view.readonly ? FMP_BUFFER_READONLY : 0) | (buffer->is_object ? FMP_BUFFER_OBJECT : 0);
+}
+
 /* Moves the collected buffers behind the pickle, and writes the table and the trailer behind them. */
 static int
 put_buffers(struct fmp_wire_writer *w)
@@ -324,7 +320,7 @@ put_buffers(struct fmp_wire_writer *w)
         struct fmp_wire_segment *s = &w->buffers.list[i];
         s->at = own;
         s->pad = -at & (FMP_WIRE_ALIGN - 1);
-        struct fmp_wire_entry entry = {at + s->pad, (uint64_t)s->view.len << 1 | (s->view.readonly != 0)};
+        struct fmp_wire_entry entry = {at + s->pad, (uint64_t)s->view.len << FMP_BUFFER_FLAG_BITS | flags_of(s)};
         if (fmp_segments_append(&w->segments, s) < 0) {
             w->segments.count -= i; /* they are still in `buffers`, which releases them */
             return -1;
@@ -433,13 +429,14 @@ get_buffers(const unsigned char *data, uint64_t low, uint64_t table, uint64_t co
         struct fmp_wire_entry entry;
         memcpy(&entry, data + table + i * sizeof entry, sizeof entry);
         FMP_READ_ONCE(entry.offset);
-        FMP_READ_ONCE(entry.bytes2_readonly);
-        uint64_t bytes = entry.bytes2_readonly >> 1;
+        FMP_READ_ONCE(entry.bytes_flags);
+        uint64_t bytes = entry.bytes_flags >> FMP_BUFFER_FLAG_BITS;
         PyObject *buffer = NULL;
         if (entry.offset < low || entry.offset > table || bytes > table - entry.offset) {
             fmp_wire_damaged("a buffer lies outside of its place");
         } else {
-            buffer = get_buffer(data + entry.offset, bytes, entry.bytes2_readonly & 1, owner);
+            buffer = get_buffer(data + entry.offset, bytes, entry.bytes_flags & FMP_BUFFER_READONLY,
+                                entry.bytes_flags & FMP_BUFFER_OBJECT ? NULL : owner);
             low = entry.offset + bytes;
         }
         if (buffer == NULL) {

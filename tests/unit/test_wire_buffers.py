@@ -99,6 +99,39 @@ def test_every_buffer_is_aligned() -> None:
     assert all((a == b).all() if isinstance(a, np.ndarray) else a == b for a, b in zip(back, sent, strict=True))
 
 
+class Holder:
+    """An object that only pickle knows."""
+
+    def __init__(self, *parts: Any) -> None:
+        self.parts = parts
+
+
+HUGE = 5 << 20
+
+
+@pytest.mark.parametrize("before", [0, 10, 600, 20_000, 70_000])
+@pytest.mark.parametrize("in_place", [True, False])
+def test_large_bytes_within_a_pickle(in_place: bool, before: int) -> None:
+    one, other, array = b"x" * HUGE, bytearray(b"y" * HUGE), np.arange(LARGE)
+    parts = ("b" * before, one, array, other, one, other, b"z" * 100_000, array, b"w" * (HUGE + 1), "t" * HUGE, 5)
+    message = bytearray(_core.encode(Holder(*parts)))
+    back = _core.decode(message, message if in_place else None).parts
+    assert [type(part) for part in back] == [type(part) for part in parts]
+    assert all((a == b).all() if isinstance(a, np.ndarray) else a == b for a, b in zip(back, parts, strict=True))
+    assert back[1] is back[4]
+    assert back[3] is back[5]
+    assert back[2] is back[7]
+    back[3][0] = 1
+    assert message.count(b"\1" + b"y" * 1000) == 0, "a copy, not a view"
+
+
+def test_large_bytes_hold_no_message() -> None:
+    message = bytearray(_core.encode(Holder(b"x" * HUGE)))
+    back = _core.decode(message, message)
+    message.clear()  # nobody has a view on it
+    assert back.parts == (b"x" * HUGE,)
+
+
 def test_one_array_twice_is_one_array() -> None:
     array = np.arange(LARGE)
     first, second = _core.decode(_core.encode((array, array)))

@@ -17,7 +17,10 @@ MESSAGES: dict[str, Callable[[], Any]] = {
     "bytes": lambda: bytes(SIZE),
     "ASCII": lambda: "a" * SIZE,
     "text": lambda: "\u0439" * (SIZE // 2),
+    "bytearray": lambda: bytearray(SIZE),
     "part": lambda: ("name", bytes(SIZE)),
+    "part of a pickle": lambda: ({"a", "set"}, bytes(SIZE)),
+    "bytearray of a pickle": lambda: ({"a", "set"}, bytearray(SIZE)),
 }
 
 
