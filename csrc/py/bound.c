@@ -9,12 +9,12 @@ bind(PyObject *descriptor, PyObject *op, PyObject *type)
     return PyMethodDescr_Type.tp_descr_get(descriptor, op, type);
 }
 
-/* The bound method, kept from now on. */
+/* The bound method, kept from now on; unless the garbage collector has run code meanwhile that kept another. */
 static FMP_APART PyObject *
 bind_and_keep(PyObject *descriptor, PyObject *op, PyObject *type, PyObject **kept)
 {
     PyObject *method = bind(descriptor, op, type);
-    if (method != NULL && !((struct fmp_py_semlock *)op)->bound.is_off) {
+    if (method != NULL && *kept == NULL && !((struct fmp_py_semlock *)op)->bound.is_off) {
         PyObject_GC_UnTrack(method);
         Py_DECREF(op); /* the method's reference; the caller has another */
         *kept = Py_NewRef(method);

@@ -300,6 +300,37 @@ def test_a_watcher_may_save_the_lock() -> None:
     assert gone() is None
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_collector_may_ask_for_the_method_meanwhile(name: str) -> None:
+    """Up to Python 3.11 it runs whenever an object is made."""
+    lock = fork.Lock()
+    gone, seen = weakref.ref(lock), []
+
+    def ask(phase: str, _: object) -> None:
+        held = gone()
+        if phase == "stop" and held is not None:
+            seen.append(getattr(held, name))
+
+    thresholds = gc.get_threshold()
+    ballast: list[Any] = [[] for _ in range(10)]
+    gc.callbacks.append(ask)
+    try:
+        gc.set_threshold(1)
+        method = getattr(lock, name)
+        gc.set_threshold(*thresholds)
+    finally:
+        gc.callbacks.remove(ask)
+    assert method.__self__ is lock
+    assert all(other == method for other in seen)
+    del lock, method, ballast
+    if seen:
+        assert gone() is not None
+        with seen[0].__self__ as got:
+            assert got is True
+    seen.clear()
+    assert gone() is None
+
+
 class Foreign:
     """A lock that is none of ours, and refers to whatever it is told."""
 
