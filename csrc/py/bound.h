@@ -8,7 +8,7 @@
  *
  * - A kept method does not own its object, as the object owns it. An object that goes while somebody else has one of
  *   its methods gives the method a reference to itself, and so lives on as long as it.
- * - The garbage collector does not see kept methods. So what can be part of a reference cycle keeps none.
+ * - The garbage collector does not see who owns an object by a kept method. So an object that it tracks keeps none.
  * - Subclasses have theirs made anew each time.
  */
 #ifndef FMP_PY_BOUND_H

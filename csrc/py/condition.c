@@ -24,6 +24,8 @@ struct condition {
     struct fmp_spin spin;
 };
 
+static PyTypeObject *condition_type; /* borrowed from the module */
+
 static struct condition *
 as_condition(PyObject *op)
 {
@@ -39,19 +41,25 @@ condition_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     PyObject *op = fmp_py_semlock_new(type, kwargs, FMP_CONDITION_BYTES(RECORDS));
     if (op != NULL) {
         struct condition *self = as_condition(op);
+        self->base.bound.is_off = true; /* until there is a lock */
         self->shared = (struct fmp_condition){
             .shm = fmp_handle_at(&self->base.handle), .region = &self->base.handle.space->region, .records = RECORDS};
     }
     return op;
 }
 
-/* Not where the lock may refer to the condition. */
+/* A Condition on a lock of ours refers to nothing that could refer to it, if it is no subclass's. So the garbage
+ * collector, which does not see who has a kept method, need not know it. */
 static void
-keep_bound_methods(struct condition *self)
+keep_bound_methods(PyObject *op)
 {
-    self->base.bound.is_off = !fmp_py_is_plain_lock(self->lock);
-    if (self->base.bound.is_off) {
-        fmp_py_bound_forget((PyObject *)self, &self->base.bound);
+    struct fmp_py_bound *bound = &as_condition(op)->base.bound;
+    bound->is_off = !Py_IS_TYPE(op, condition_type) || !fmp_py_is_plain_lock(as_condition(op)->lock);
+    if (!bound->is_off) {
+        PyObject_GC_UnTrack(op);
+    } else if (!PyObject_GC_IsTracked(op)) {
+        PyObject_GC_Track(op);
+        fmp_py_bound_forget(op, bound);
     }
 }
 
@@ -73,7 +81,7 @@ condition_init(PyObject *op, PyObject *args, PyObject *kwargs)
         return -1;
     }
     Py_XSETREF(as_condition(op)->lock, lock);
-    keep_bound_methods(as_condition(op));
+    keep_bound_methods(op);
     return 0;
 }
 
@@ -395,6 +403,6 @@ static PyType_Spec condition_spec = {
 int
 fmp_py_register_condition(PyObject *module)
 {
-    PyTypeObject *type = fmp_py_add_type(module, &condition_spec, NULL);
-    return type != NULL ? fmp_py_bound_register(type) : -1;
+    condition_type = fmp_py_add_type(module, &condition_spec, NULL);
+    return condition_type != NULL ? fmp_py_bound_register(condition_type) : -1;
 }

@@ -370,6 +370,32 @@ def test_a_condition_that_only_its_method_refers_to_is_not_collected() -> None:
     exit_.__self__._lock.other = None
 
 
+@pytest.mark.parametrize("maker", MAKERS.values(), ids=MAKERS)
+def test_a_lock_of_an_object_that_is_collected_during_the_statement(maker: Callable[[], Any]) -> None:
+    class Owner:
+        def __init__(self) -> None:
+            self.itself, self.lock = self, maker()
+
+    owner = Owner()
+    owners, locks = weakref.ref(owner), weakref.ref(owner.lock)
+    with owner.lock:
+        del owner
+        gc.collect()
+        assert owners() is None
+        lock = locks()
+        assert lock is not None
+    assert is_free(lock)
+    del lock
+    assert locks() is None
+
+
+def test_a_condition_that_was_not_initialised() -> None:
+    condition = synchronize.Condition.__new__(synchronize.Condition)
+    for method in (condition.__enter__, condition.__exit__, condition.acquire, condition.release):
+        with pytest.raises(RuntimeError, match="__init__"):
+            method()
+
+
 def test_a_condition_that_is_given_another_lock() -> None:
     condition = fork.Condition()
     with condition:
