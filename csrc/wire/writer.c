@@ -3,7 +3,7 @@
 #include "wire/fill.h"
 
 /* Own bytes that are kept for the next message. */
-#define KEEP_BYTES 65536
+#define KEEP_BYTES 262144
 
 /* One writer at rest: making one for each message costs nothing. Guarded by the GIL. */
 static struct fmp_wire_writer *spare;
