@@ -347,7 +347,7 @@ class Pool(Upkeep):
         error_callback: Callable[[Any], object] | None = None,
     ) -> MapResult:
         self._check_running()
-        items = iterable if type(iterable) is list or type(iterable) is tuple else list(iterable)
+        items = _items_of(iterable, chunksize)
         if chunksize is None:
             chunksize, extra = divmod(len(items), self._processes * 4)
             chunksize += extra > 0
@@ -501,6 +501,15 @@ class _MapChunk:
 def _chunks(iterator: Iterator[Any], size: int) -> Iterator[tuple[Any, ...]]:
     while chunk := tuple(itertools.islice(iterator, size)):
         yield chunk
+
+
+def _items_of(iterable: Iterable[Any], chunksize: int | None) -> Sequence[Any]:
+    """What is cut into chunks: the iterable itself, but not one of a subclass, which may iterate over something else."""
+    if type(iterable) is list or type(iterable) is tuple:
+        return iterable
+    if type(iterable) is range and chunksize != 1:
+        return iterable  # makes its numbers chunk by chunk, but is slower than a list one by one
+    return list(iterable)
 
 
 def _default_context() -> Any:

@@ -117,7 +117,20 @@ PyObject *fmp_function_load(struct fmp_space *space, fmp_off off);
 /* One task: args (a tuple) and kwargs (a dict or NULL). What cannot be pickled becomes the job's error. 0, or -1 with
  * an exception set. */
 int fmp_crew_submit(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, PyObject *args, PyObject *kwargs);
-/* Tasks for the items of `source` (a list or tuple with chunksize, or an iterator with kind MAP or STAR). */
+/* How many items there are in the list, tuple or range `source` of a map: -1, with no exception, if it is none. */
+FMP_INLINE Py_ssize_t
+fmp_crew_map_length(PyObject *source)
+{
+    if (PyList_Check(source) || PyTuple_Check(source)) {
+        return PySequence_Fast_GET_SIZE(source);
+    }
+    Py_ssize_t length = PyRange_Check(source) ? PyObject_Size(source) : -1;
+    if (length < 0) {
+        PyErr_Clear();
+    }
+    return length;
+}
+/* Tasks for the items of `source` (a list, tuple or range with chunksize, or an iterator with kind MAP or STAR). */
 int fmp_crew_map(struct fmp_crew *crew, struct fmp_job *job, PyObject *callable, PyObject *source,
                  enum fmp_task_kind kind);
 int fmp_crew_feed(struct fmp_crew *crew);

@@ -317,12 +317,22 @@ feed_kept(struct fmp_crew *crew)
     return room;
 }
 
-/* The items from `start` on that are a task, of a list or tuple that the caller may have changed: 0, or -1 with an
- * exception. The load is the caller's to release. */
+/* The numbers of a range are made when it is their turn, while workers are at those before them. */
+static PyObject *
+numbers(PyObject *range, Py_ssize_t start, Py_ssize_t end)
+{
+    PyObject *part = PySequence_GetSlice(range, start, end);
+    PyObject *list = part != NULL ? PySequence_List(part) : NULL;
+    Py_XDECREF(part);
+    return list;
+}
+
+/* The items from `start` on that are a task, of a range, or of a list or tuple that the caller may have changed: 0, or
+ * -1 with an exception. The load is the caller's to release. */
 static int
 load_chunk(struct load *load, const struct fmp_feed *feed, Py_ssize_t start)
 {
-    Py_ssize_t size = PySequence_Fast_GET_SIZE(feed->source), end = start + feed->job->chunksize;
+    Py_ssize_t size = fmp_crew_map_length(feed->source), end = start + feed->job->chunksize;
     if (start >= size) {
         PyErr_SetString(PyExc_RuntimeError, "the list given to map changed its size");
         return -1;
@@ -330,9 +340,13 @@ load_chunk(struct load *load, const struct fmp_feed *feed, Py_ssize_t start)
     end = end < feed->job->length ? end : feed->job->length;
     *load = (struct load){.source = Py_NewRef(feed->source), .start = start, .end = end < size ? end : size};
     if (feed->job->chunksize == 1) {
-        load->whole = Py_NewRef(PySequence_Fast_GET_ITEM(feed->source, start));
+        load->whole = PySequence_GetItem(feed->source, start);
+    } else if (PyRange_Check(feed->source)) {
+        load->whole = numbers(feed->source, start, load->end);
+    } else {
+        return 0;
     }
-    return 0;
+    return load->whole != NULL ? 0 : -1;
 }
 
 static void

@@ -64,7 +64,7 @@ fmp_py_crew_submit_future(PyObject *self, PyObject *const *args, Py_ssize_t narg
 
 const char fmp_py_crew_map_doc[] =
     "map(job, func, items, star, chunksize)\n--\n\n"
-    "func of each of items, a list or tuple that is not empty; job gets the list of results.";
+    "func of each of items, a list, tuple or range that is not empty; job gets the list of results.";
 PyObject *
 fmp_py_crew_map(PyObject *self, PyObject *args)
 {
@@ -75,14 +75,14 @@ fmp_py_crew_map(PyObject *self, PyObject *args)
         !PyArg_ParseTuple(args, "O!OOpn:map", fmp_job_type, &object, &func, &items, &star, &chunksize)) {
         return NULL;
     }
-    if (!(PyList_Check(items) || PyTuple_Check(items)) || PySequence_Fast_GET_SIZE(items) == 0 || chunksize < 1 ||
-        PySequence_Fast_GET_SIZE(items) / chunksize >= UINT32_MAX) {
-        PyErr_SetString(PyExc_ValueError, "map needs a list or tuple with items and a chunksize of at least 1");
+    Py_ssize_t length = fmp_crew_map_length(items);
+    if (length <= 0 || chunksize < 1 || length / chunksize >= UINT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "map needs a list, tuple or range with items and a chunksize of at least 1");
         return NULL;
     }
     struct fmp_job *job = (struct fmp_job *)object;
     set_up_job(job, FMP_JOB_MAP);
-    job->length = PySequence_Fast_GET_SIZE(items);
+    job->length = length;
     job->chunksize = chunksize;
     job->value = PyList_New(job->length);
     enum fmp_task_kind kind =

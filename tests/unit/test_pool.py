@@ -295,6 +295,11 @@ def test_chunks_of_arguments_of_any_kind(pool):
     for chunk in ([0.5] * 20, list(range(-300, 300)), ["a" * 300] * 3, [1, None, "x", 2**70, 2**63]):
         assert pool.map(spread, chunk, chunksize=len(chunk)) == [(x,) for x in chunk]
     assert pool.map(square, Doubling([1, 2, 3]), chunksize=2) == [4, 16, 36]
+    for numbers in (range(5, 400, 3), range(10, -10, -1), range(2**62, 2**62 + 9), range(2**70, 2**70 + 9)):
+        for chunksize in (None, 1, 4, 1000):
+            assert pool.map(spread, numbers, chunksize=chunksize) == [(x,) for x in numbers]
+    with pytest.raises(TypeError):
+        pool.starmap(spread, range(9))
     with pytest.raises(TypeError):
         pool.starmap(spread, [(1,), 2, (3,)], chunksize=3)
     with pytest.raises(KeyError):
