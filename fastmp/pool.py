@@ -504,7 +504,7 @@ def _chunks(iterator: Iterator[Any], size: int) -> Iterator[tuple[Any, ...]]:
 
 
 def _items_of(iterable: Iterable[Any], chunksize: int | None) -> Sequence[Any]:
-    """What is cut into chunks: the iterable itself, but not one of a subclass, which may iterate over something else."""
+    """What is cut into chunks: the iterable itself, but not one of a subclass, which may have items of its own."""
     if type(iterable) is list or type(iterable) is tuple:
         return iterable
     if type(iterable) is range and chunksize != 1:
