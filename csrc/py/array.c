@@ -67,7 +67,8 @@ item_of(const struct fmp_shared *s, PyObject *key)
 {
     Py_ssize_t i;
     char *at;
-    return PyLong_CheckExact(key) && as_index(key, &i) && find_item(s, i, &at) ? at : NULL;
+    bool is_there = s->ctype != NULL && PyLong_CheckExact(key) && as_index(key, &i) && find_item(s, i, &at);
+    return is_there ? at : NULL;
 }
 
 static void
