@@ -190,7 +190,7 @@ send_outgoing(struct fmp_pipe_end *end, const struct outgoing *o)
         if (rc == -EAGAIN && fmp_ring_let_drain(fmp_pipe_ring(end->out), &may_pause)) {
             continue;
         }
-        if (rc != -EAGAIN || await_room(end, o->bytes) < 0) {
+        if (rc != -EAGAIN || (o->writer != NULL && fmp_wire_settle(o->writer) < 0) || await_room(end, o->bytes) < 0) {
             return FMP_PY_ERROR;
         }
     }

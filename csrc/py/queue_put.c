@@ -15,10 +15,13 @@
  * consumer that was put off its core comes back. It waits so once; what follows goes behind the overflow at once. */
 #define PATIENCE_NS (5 * FMP_NS_PER_MS)
 
-/* Waits for room: FMP_PY_READY, FMP_PY_TIMEOUT, FMP_PY_ERROR. */
+/* Waits for room for what the writer holds: FMP_PY_READY, FMP_PY_TIMEOUT, FMP_PY_ERROR. */
 static int
-await_space(struct fmp_queue *q, uint64_t deadline_ns)
+await_space(struct fmp_queue *q, struct fmp_wire_writer *w, uint64_t deadline_ns)
 {
+    if (fmp_wire_settle(w) < 0) {
+        return FMP_PY_ERROR;
+    }
     return fmp_py_await(&fmp_queue_ring(q)->shm->space, fmp_ring_may_push, fmp_queue_ring(q), deadline_ns,
                         &q->put_spin);
 }
@@ -39,7 +42,7 @@ send_by(struct fmp_queue *q, struct fmp_wire_writer *w, uint64_t deadline_ns)
         bool counted_full = fmp_ring_count(fmp_queue_ring(q)) >= fmp_queue_ring(q)->limit;
         /* Not full but held up by a consumer that empties its cell, or died doing so: that is no reason to say Full.
          * But another producer may take that cell, and then it is full. */
-        int waited = await_space(q, counted_full ? deadline_ns : sys_now_ns() + FMP_RECHECK_NS);
+        int waited = await_space(q, w, counted_full ? deadline_ns : sys_now_ns() + FMP_RECHECK_NS);
         if (waited == FMP_PY_ERROR || (waited == FMP_PY_TIMEOUT && counted_full)) {
             return waited;
         }
@@ -100,7 +103,7 @@ send_unbounded(struct fmp_queue *q, struct fmp_wire_writer *w)
             return overflow(q, w);
         }
         seen = head;
-        if (await_space(q, sys_now_ns() + PATIENCE_NS) < 0) {
+        if (await_space(q, w, sys_now_ns() + PATIENCE_NS) < 0) {
             return -1;
         }
         if (fmp_overflow_count(q) != 0) {

@@ -92,6 +92,33 @@ fmp_flat_put(struct fmp_wire_writer *w, PyObject *o)
     return put_view(w, &view);
 }
 
+/* A copy takes the place of the object. */
+static int
+settle(struct fmp_wire_segment *s)
+{
+    PyObject *copy = fmp_large_bytes(s->view.buf, (size_t)s->view.len);
+    if (copy == NULL) {
+        return -1;
+    }
+    PyBuffer_Release(&s->view);
+    s->view.buf = PyBytes_AS_STRING(copy);
+    s->view.obj = copy; /* as of any leaf: see fmp_writer_add_leaf */
+    return 0;
+}
+
+int
+fmp_wire_settle(struct fmp_wire_writer *w)
+{
+    bool is_plain = *w->start != FMP_TAG_PICKLE && *w->start != FMP_TAG_BUFFERS;
+    for (size_t i = 0; is_plain && i < w->segments.count; i++) {
+        PyObject *o = w->segments.list[i].view.obj;
+        if (!PyBytes_CheckExact(o) && !PyUnicode_CheckExact(o) && settle(&w->segments.list[i]) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 PyObject *
 fmp_flat_get_bytearray(struct fmp_reader *r)
 {

@@ -3,8 +3,8 @@
  * wire/decode.c. With the GIL.
  *
  * pickle copies each of them to a bytes object first, and makes an array of what arrives by way of another. Here the
- * memory is copied into the message and out of it. Until the message is copied they cannot be resized, as all whose
- * buffers travel by themselves.
+ * memory is copied into the message and out of it. Until then they cannot be resized; who has to wait for room copies
+ * them before (fmp_wire_settle).
  */
 #ifndef FMP_WIRE_FLAT_H
 #define FMP_WIRE_FLAT_H

@@ -32,6 +32,9 @@ int fmp_wire_encode(struct fmp_wire_writer *w, PyObject *obj);
  * nobody else refers to is not looked for again. FMP_WIRE_NOT_PLAIN, and nothing is encoded, if that takes pickle. */
 #define FMP_WIRE_NOT_PLAIN 1
 int fmp_wire_encode_items(struct fmp_wire_writer *w, PyObject *const *items, size_t n);
+/* To be called before a long wait between encode and copy: objects that others may resize meanwhile are no longer
+ * needed. 0, or -1 with MemoryError. */
+int fmp_wire_settle(struct fmp_wire_writer *w);
 /* Size of the encoded message, and the copy of exactly so many bytes to `dst` (64-byte aligned if the size exceeds a
  * ring cell's inline bytes). */
 size_t fmp_wire_size(const struct fmp_wire_writer *w);

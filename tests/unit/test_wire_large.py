@@ -1,7 +1,10 @@
 """Large objects of messages come in huge pages, where the kernel makes them (csrc/wire/large.h)."""
 
+import array
 import mmap
 import resource
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -93,3 +96,32 @@ def test_memory_that_was_used_before_is_as_good() -> None:
     for size in (5 << 20, (5 << 20) + 12345, 3 << 20, 5 << 20):
         queue.put(b"x" * size)
         assert queue.get() == b"x" * size
+
+
+def put_two(queue: Any, one: Any) -> None:
+    queue.put(0)
+    queue.put(one)
+
+
+def send_two(end: Any, one: Any) -> None:
+    end.send(bytes(10 << 20))
+    end.send(one)
+
+
+@pytest.mark.parametrize("way", ["queue", "pipe"])
+@pytest.mark.parametrize("one", [bytearray(9 << 20), array.array("i", range(2500000))], ids=type)
+def test_what_waits_to_be_sent_may_be_resized(one: Any, way: str) -> None:
+    if way == "queue":
+        queue = fastmp.Queue(1)
+        send, end, take = put_two, queue, queue.get
+    else:
+        reader, writer = fastmp.Pipe(duplex=False)
+        send, end, take = send_two, writer, reader.recv
+    sender = threading.Thread(target=send, args=(end, one))
+    before = one[:]
+    sender.start()
+    time.sleep(0.3)  # there is no room for the second
+    one.append(1)
+    take()
+    assert take() == before
+    sender.join()
