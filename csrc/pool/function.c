@@ -1,6 +1,7 @@
 /*
  * Functions, sent once: a task names its function by a number and by the block in which it lies, pickled. A worker
- * loads it when it meets the number for the first time. Called by: feed.c, worker.c.
+ * loads it when it meets the number for the first time. Most go by their names, which are written and read without
+ * pickle (wire/named.c). Called by: feed.c, worker.c.
  *
  * Functions and classes that pickle by reference are remembered for the life of the pool; any other callable (a
  * partial, a bound method) may change between two calls, so it is pickled anew for each job. One that refers to shared
@@ -22,27 +23,66 @@ struct function_shm {
     FMP_ALIGNED uint64_t bytes;
 };
 
+static bool
+knows_by_value(const struct fmp_crew *crew)
+{
+    return crew->by_value != NULL && crew->by_value != Py_None;
+}
+
+/* With room for a message of so many bytes. NULL with an exception. */
+static struct fmp_function *
+function_alloc(struct fmp_crew *crew, size_t bytes)
+{
+    struct fmp_function *f = (struct fmp_function *)fmp_function_type->tp_alloc(fmp_function_type, 0);
+    if (f == NULL || fmp_handle_new(&f->handle, sizeof(struct function_shm) + bytes, FMP_BLOCK_OTHER) < 0) {
+        Py_XDECREF(f);
+        return NULL;
+    }
+    ((struct function_shm *)fmp_handle_at(&f->handle))->bytes = bytes;
+    f->id = ++crew->next_function_id;
+    return f;
+}
+
+static void *
+message_of(struct fmp_function *f)
+{
+    return (struct function_shm *)fmp_handle_at(&f->handle) + 1;
+}
+
+/* NULL, with an exception or not: pickle has the say. */
+static struct fmp_function *
+function_by_name(struct fmp_crew *crew, PyObject *callable)
+{
+    if (knows_by_value(crew) && !fmp_wire_goes_by_name(crew->by_value, callable)) {
+        return NULL;
+    }
+    unsigned char message[FMP_WIRE_NAMED_MAX];
+    size_t bytes = fmp_wire_name(callable, message);
+    struct fmp_function *f = bytes != 0 ? function_alloc(crew, bytes) : NULL;
+    if (f != NULL) {
+        memcpy(message_of(f), message, bytes);
+    }
+    return f;
+}
+
 /* NULL without an exception: the callable refers to shared objects. */
 static struct fmp_function *
 function_new(struct fmp_crew *crew, PyObject *callable)
 {
+    struct fmp_function *named = function_by_name(crew, callable);
+    if (named != NULL || PyErr_Occurred()) {
+        return named;
+    }
     struct fmp_wire_writer *w = fmp_crew_writer(crew);
     if (w == NULL) {
         return NULL;
     }
     struct fmp_function *f = NULL;
     if (fmp_wire_encode(w, callable) == 0 && !fmp_wire_has_references(w)) {
-        f = (struct fmp_function *)fmp_function_type->tp_alloc(fmp_function_type, 0);
-    }
-    size_t bytes = f != NULL ? fmp_wire_size(w) : 0;
-    if (f != NULL && fmp_handle_new(&f->handle, sizeof(struct function_shm) + bytes, FMP_BLOCK_OTHER) < 0) {
-        Py_CLEAR(f);
+        f = function_alloc(crew, fmp_wire_size(w));
     }
     if (f != NULL) {
-        struct function_shm *shm = fmp_handle_at(&f->handle);
-        shm->bytes = bytes;
-        fmp_wire_copy(w, shm + 1);
-        f->id = ++crew->next_function_id;
+        fmp_wire_copy(w, message_of(f));
     }
     fmp_wire_writer_free(w);
     return f;
@@ -54,12 +94,6 @@ pickles_by_reference(PyObject *callable)
     return PyFunction_Check(callable) || PyType_Check(callable) ||
            (PyCFunction_Check(callable) &&
             (PyCFunction_GET_SELF(callable) == NULL || PyModule_Check(PyCFunction_GET_SELF(callable))));
-}
-
-static bool
-knows_by_value(const struct fmp_crew *crew)
-{
-    return crew->by_value != NULL && crew->by_value != Py_None;
 }
 
 /* What is sent for the callable, `error` (or None) being what pickle has said: a new reference; the callable itself if
@@ -217,5 +251,6 @@ fmp_function_load(struct fmp_space *space, fmp_off off)
     if (usable < sizeof *shm || bytes > usable - sizeof *shm) {
         return fmp_py_raise(-EBADMSG, "a task names a function that is not there");
     }
-    return fmp_wire_decode(shm + 1, bytes, NULL);
+    PyObject *named = fmp_wire_find_named((const unsigned char *)(shm + 1), bytes);
+    return named != NULL || PyErr_Occurred() ? named : fmp_wire_decode(shm + 1, bytes, NULL);
 }

@@ -81,6 +81,8 @@ void fmp_writer_clear(struct fmp_wire_writer *w);
 /* pickle.c */
 int fmp_wire_pickle(struct fmp_wire_writer *w, PyObject *obj);
 PyObject *fmp_wire_unpickle(const unsigned char *data, size_t bytes, PyObject *owner);
+/* Has nobody else a say in how objects of this type are pickled? False also if that is not known. */
+bool fmp_wire_is_left_to_pickle(PyTypeObject *type);
 void fmp_wire_forget_pickler(struct fmp_wire_writer *w);
 /* pickle_bytes.c: appends a piece of a pickle, and takes the view over. What may change before the message is copied is
  * copied now. */

@@ -131,10 +131,18 @@ is_known(PyObject *receiver, PyObject *function)
     return is;
 }
 
+/* Is it a function of C, and no method of an object? */
+static bool
+is_of_module(PyObject *obj)
+{
+    return PyCFunction_CheckExact(obj) &&
+           (PyCFunction_GET_SELF(obj) == NULL || PyModule_Check(PyCFunction_GET_SELF(obj)));
+}
+
 bool
 fmp_wire_goes_by_name(PyObject *receiver, PyObject *obj)
 {
-    int is_mains = PyFunction_Check(obj) ? is_of_main(obj) : -1;
+    int is_mains = PyFunction_Check(obj) ? is_of_main(obj) : is_of_module(obj) ? 0 : -1;
     PyErr_Clear(); /* as above */
     return is_mains == 0 || (is_mains > 0 && is_known(receiver, obj));
 }
@@ -234,6 +242,34 @@ make_pickler(struct fmp_wire_writer *w)
         return -1;
     }
     return 0;
+}
+
+/* Has somebody given the class of picklers a reducer_override? Also if there is no telling. */
+static bool
+is_overridden(void)
+{
+    static PyObject *module_of_it, *class, *override; /* kept for ever */
+    if (override == NULL) {
+        module_of_it = PyUnicode_InternFromString("fastmp.reduction");
+        class = PyUnicode_InternFromString("ForkingPickler");
+        override = PyUnicode_InternFromString("reducer_override");
+    }
+    PyObject *module = module_of_it && class && override ? PyImport_GetModule(module_of_it) : NULL;
+    PyObject *type = module != NULL ? PyObject_GetAttr(module, class) : NULL;
+    bool is = type == NULL || !PyType_Check(type) || _PyType_Lookup((PyTypeObject *)type, override) != NULL;
+    Py_XDECREF(type);
+    Py_XDECREF(module);
+    PyErr_Clear();
+    return is;
+}
+
+bool
+fmp_wire_is_left_to_pickle(PyTypeObject *type)
+{
+    PyObject *reducers = fmp_wire_reducers();
+    bool is = reducers != NULL && PyDict_Contains(reducers, (PyObject *)type) == 0 && !is_overridden();
+    PyErr_Clear(); /* pickle will say it again */
+    return is;
 }
 
 /* Sets the pickler's reducer_override, or takes it away: it costs a call for each object. One that somebody has given

@@ -25,6 +25,12 @@ void fmp_wire_ask(struct fmp_wire_writer *w, PyObject *definitions);
 /* Is it a function that is pickled by its name, as the receiver, `definitions` or what is like it, would say if it were
  * asked? To ask is to run Python, which writes to pages that are to be copied while a pool is new. */
 bool fmp_wire_goes_by_name(PyObject *receiver, PyObject *obj);
+/* named.c: writes the message of a function that pickle sends by its name, without pickle. How long it is; 0, without
+ * an exception: pickle is to be asked. */
+#define FMP_WIRE_NAMED_MAX 519
+size_t fmp_wire_name(PyObject *function, unsigned char message[FMP_WIRE_NAMED_MAX]);
+/* What such a message says. A new reference; NULL, with an exception or not: it is to be decoded. */
+PyObject *fmp_wire_find_named(const unsigned char *message, size_t bytes);
 /* Encodes `obj`. 0, or -1 with what pickle raised. The writer is not re-entrant: a reducer that sends a message must
  * find another writer. */
 int fmp_wire_encode(struct fmp_wire_writer *w, PyObject *obj);
