@@ -193,21 +193,32 @@ take_result(struct fmp_crew *crew, struct fmp_message *m)
 /* So many results are taken in a row before what waits is sent. */
 #define ROW 16
 
+/* Whoever looks in vain, as one does who waits for a single result, has begun no row. */
+static void
+end_row(struct fmp_crew *crew, bool *is_begun)
+{
+    if (*is_begun) {
+        fmp_ring_end_pop_row(&crew->results.ring);
+        *is_begun = false;
+    }
+}
+
 /* Sends what waits. A row of results ends before, as a caller's iterator may run now, for any time. */
 static int
-feed_between(struct fmp_crew *crew)
+feed_between(struct fmp_crew *crew, bool *is_begun)
 {
-    fmp_ring_end_pop_row(&crew->results.ring);
+    end_row(crew, is_begun);
     return fmp_crew_feed(crew);
 }
 
-/* Takes up to `most` results in rows, whose end is the caller's, sending what waits in between. */
+/* Takes up to `most` results in rows, sending what waits in between. The end of the last row is the caller's. */
 static int
-take_results(struct fmp_crew *crew, unsigned most)
+take_results(struct fmp_crew *crew, unsigned most, bool *is_begun)
 {
     struct fmp_message m;
     for (unsigned n = 0; n < most; n++) {
         int rc = fmp_message_pop_in_row(&crew->results, &m);
+        *is_begun |= rc != -EAGAIN;
         if (rc == 0) {
             if (FMP_UNLIKELY(take_result(crew, &m) < 0)) {
                 return -1;
@@ -218,7 +229,7 @@ take_results(struct fmp_crew *crew, unsigned most)
             fmp_py_raise(rc, DAMAGED);
             return -1;
         }
-        if (crew->feeds != NULL && (rc != 0 || n % ROW == 0) && feed_between(crew) < 0) {
+        if (crew->feeds != NULL && (rc != 0 || n % ROW == 0) && feed_between(crew, is_begun) < 0) {
             return -1;
         }
         if (rc != 0) {
@@ -235,8 +246,9 @@ static int
 pump(struct fmp_crew *crew, unsigned most)
 {
     crew->pumps++;
-    int rc = take_results(crew, most);
-    fmp_ring_end_pop_row(&crew->results.ring);
+    bool is_begun = false;
+    int rc = take_results(crew, most, &is_begun);
+    end_row(crew, &is_begun);
     return rc;
 }
 
