@@ -63,7 +63,7 @@ def cell_of(value: int) -> int:
     """The address of the state word of the cell that holds this int, sent as INT64: tag, then eight bytes."""
     wanted = _core.encode(value)
     for place in places_of(wanted):
-        if place % 128 == 24:  # cells are 128 bytes
+        if place % 64 == 24:  # cells begin at cache lines
             return place - 24
     raise LookupError("no such message")
 
