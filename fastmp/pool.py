@@ -507,7 +507,7 @@ def _items_of(iterable: Iterable[Any], chunksize: int | None) -> Sequence[Any]:
     """What is cut into chunks: the iterable itself, but not one of a subclass, which may have items of its own."""
     if type(iterable) is list or type(iterable) is tuple:
         return iterable
-    if type(iterable) is range and chunksize != 1:
+    if type(iterable) is range and (chunksize is None or chunksize > 1):
         return iterable  # makes its numbers chunk by chunk, but is slower than a list one by one
     return list(iterable)
 

@@ -44,11 +44,14 @@ move_items(PyObject *list, Py_ssize_t start, PyObject *chunk, Py_ssize_t count)
 
 /* Puts a chunk's results into the list of a map. False if they do not belong there, or are there already. */
 static bool
-store_chunk(struct fmp_job *job, Py_ssize_t start, PyObject *value)
+store_chunk(struct fmp_job *job, uint32_t index, PyObject *value)
 {
     PyObject *list = job->value;
-    Py_ssize_t left = PyList_GET_SIZE(list) - start;
-    if (left <= 0 || PyList_GET_ITEM(list, start) != NULL) {
+    if (index > (PyList_GET_SIZE(list) - 1) / job->chunksize) {
+        return false;
+    }
+    Py_ssize_t start = (Py_ssize_t)index * job->chunksize, left = PyList_GET_SIZE(list) - start;
+    if (PyList_GET_ITEM(list, start) != NULL) {
         return false;
     }
     if (job->chunksize == 1) {
@@ -67,11 +70,10 @@ store_chunk(struct fmp_job *job, Py_ssize_t start, PyObject *value)
 static bool
 deliver_chunk(struct fmp_crew *crew, struct fmp_job *job, uint32_t index, bool success, PyObject *value)
 {
-    Py_ssize_t start = (Py_ssize_t)index * job->chunksize;
     if (job->success && !success) {
         keep_value(job, false, value);
     } else {
-        bool stored = !job->success || store_chunk(job, start, value);
+        bool stored = !job->success || store_chunk(job, index, value);
         Py_DECREF(value);
         if (!stored) {
             return false;

@@ -63,12 +63,19 @@ feed_encoded(struct fmp_crew *crew, struct fmp_job *job, enum fmp_task_kind kind
 }
 
 /* What a task is to be called with: one object, or those of the caller's list or tuple from `start` to `end`. They are
- * made one object only if somebody asks for it, before any Python code runs that may change the list. */
+ * made one object only if somebody asks for it. */
 struct load {
     PyObject *whole; /* NULL: not asked for yet */
     PyObject *source;
     Py_ssize_t start, end;
 };
+
+static int
+raise_changed(void)
+{
+    PyErr_SetString(PyExc_RuntimeError, "the list given to map changed its size");
+    return -1;
+}
 
 /* Borrowed, or NULL with an exception. */
 static PyObject *
@@ -76,6 +83,10 @@ as_whole(struct load *load)
 {
     if (load->whole == NULL) {
         load->whole = PySequence_GetSlice(load->source, load->start, load->end);
+        if (load->whole != NULL && PySequence_Fast_GET_SIZE(load->whole) != load->end - load->start) {
+            Py_CLEAR(load->whole);
+            raise_changed();
+        }
     }
     return load->whole;
 }
@@ -330,19 +341,18 @@ numbers(PyObject *range, Py_ssize_t start, Py_ssize_t end)
 /* The items from `start` on that are a task, of a range, or of a list or tuple that the caller may have changed: 0, or
  * -1 with an exception. The load is the caller's to release. */
 static int
-load_chunk(struct load *load, const struct fmp_feed *feed, Py_ssize_t start)
+load_chunk(struct load *load, const struct fmp_job *job, Py_ssize_t start)
 {
-    Py_ssize_t size = fmp_crew_map_length(feed->source), end = start + feed->job->chunksize;
-    if (start >= size) {
-        PyErr_SetString(PyExc_RuntimeError, "the list given to map changed its size");
-        return -1;
+    Py_ssize_t end = start + job->chunksize;
+    load->start = start;
+    load->end = end < job->length ? end : job->length;
+    if (load->end > fmp_crew_map_length(load->source)) {
+        return raise_changed();
     }
-    end = end < feed->job->length ? end : feed->job->length;
-    *load = (struct load){.source = Py_NewRef(feed->source), .start = start, .end = end < size ? end : size};
-    if (feed->job->chunksize == 1) {
-        load->whole = PySequence_GetItem(feed->source, start);
-    } else if (PyRange_Check(feed->source)) {
-        load->whole = numbers(feed->source, start, load->end);
+    if (job->chunksize == 1) {
+        load->whole = PySequence_GetItem(load->source, start);
+    } else if (PyRange_Check(load->source)) {
+        load->whole = numbers(load->source, start, load->end);
     } else {
         return 0;
     }
@@ -356,21 +366,22 @@ release(struct load *load)
     Py_XDECREF(load->source);
 }
 
-/* The next chunk of a list or tuple. The position moves before Python code can run. */
+/* The next chunk of a list, tuple or range. The position moves, and the last chunk's feed goes, before Python code can
+ * run: it may feed what follows. From then on the feed is not looked at. */
 static bool
 feed_chunk(struct fmp_crew *crew, struct fmp_feed *feed)
 {
     Py_ssize_t start = feed->position;
     struct fmp_task_head head = feed->head;
     struct fmp_job *job = (struct fmp_job *)Py_NewRef((PyObject *)feed->job);
+    struct load load = {.source = Py_NewRef(feed->source)};
     enum fmp_task_kind kind = feed->kind;
     head.index = (uint32_t)(start / job->chunksize);
     feed->position = start + job->chunksize;
-    struct load load = {0};
-    bool is_there = load_chunk(&load, feed, start) == 0, room = true;
     if (feed->position >= job->length) {
         fmp_feeds_drop_first(crew);
     }
+    bool is_there = load_chunk(&load, job, start) == 0, room = true;
     if (is_there) {
         room = send_task(crew, job, kind, &head, &load) != -EAGAIN;
     } else {

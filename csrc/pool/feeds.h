@@ -11,7 +11,7 @@ struct fmp_feed {
     enum fmp_task_kind kind;
     bool is_payload; /* `source` is the payload of one task */
     struct fmp_task_head head;
-    PyObject *source;    /* list, tuple or iterator; NULL for a prepared task */
+    PyObject *source;    /* list, tuple, range or iterator; NULL for a prepared task */
     Py_ssize_t position; /* of the next item */
     /* Only if `source` is NULL, and of it the FMP_MESSAGE_PREPARED_BYTES: the memory ends before it, and there. */
     struct fmp_message task;

@@ -248,6 +248,7 @@ fmp_function_load(struct fmp_space *space, fmp_off off)
     const struct function_shm *shm = fmp_at(&space->region, off);
     uint64_t usable = fmp_heap_usable(space->heap, off);
     uint64_t bytes = usable >= sizeof *shm ? shm->bytes : UINT64_MAX;
+    FMP_READ_ONCE(bytes);
     if (usable < sizeof *shm || bytes > usable - sizeof *shm) {
         return fmp_py_raise(-EBADMSG, "a task names a function that is not there");
     }

@@ -75,8 +75,8 @@ static bool
 result_is_on_its_way(struct fmp_crew *crew, const struct fmp_task_head *task)
 {
     struct fmp_ring *ring = &crew->results.ring;
-    uint64_t at = fmp_load_acquire(&ring->shm->head); /* A3 of ring.c */
-    for (uint64_t left = fmp_ring_count(ring); left > 0; left--, at++) {
+    uint64_t at = fmp_load_acquire(&ring->shm->head);                          /* A3 of ring.c */
+    for (uint64_t left = ring->limit + FMP_RING_LAG; left > 0; left--, at++) { /* head may be behind */
         const struct fmp_record *record = fmp_ring_peek(ring, at);
         struct fmp_task_head head;
         if (record != NULL) {
@@ -146,7 +146,7 @@ fail_job(struct fmp_crew *crew, struct fmp_job *job, PyObject *error)
 {
     struct fmp_task_head head = {.job = job->id};
     if (job->kind == FMP_JOB_MAP) {
-        job->arrived = (job->length + job->chunksize - 1) / job->chunksize - 1; /* this error is the last chunk */
+        job->arrived = (job->length - 1) / job->chunksize; /* this error is the last chunk */
     } else if (job->kind == FMP_JOB_STREAM) {
         Py_ssize_t last = job->ordered ? first_missing(job) : job->arrived;
         head.index = (uint32_t)last;

@@ -110,7 +110,11 @@ static int
 retype(PyTypeObject *type, const char *name, PyTypeObject *descriptor_type)
 {
     PyObject *descriptor = PyDict_GetItemString(type->tp_dict, name);
-    if (descriptor == NULL || ready(descriptor_type) < 0) {
+    if (descriptor == NULL || !Py_IS_TYPE(descriptor, &PyMethodDescr_Type)) {
+        PyErr_Format(PyExc_SystemError, "%s of %s is no method", name, type->tp_name);
+        return -1;
+    }
+    if (ready(descriptor_type) < 0) {
         return -1;
     }
     Py_SET_TYPE(descriptor, descriptor_type);

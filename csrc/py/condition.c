@@ -148,10 +148,13 @@ static PyObject *
 condition_acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *lock = plain_lock(self);
-    if (FMP_LIKELY(lock != NULL)) {
-        return fmp_py_lock_acquire(lock, args, nargs, kwnames);
+    if (FMP_UNLIKELY(lock == NULL)) {
+        return call_lock(self, "acquire", args, nargs, kwnames);
     }
-    return call_lock(self, "acquire", args, nargs, kwnames);
+    Py_INCREF(lock); /* while we wait another thread may give the condition another one */
+    PyObject *result = fmp_py_lock_acquire(lock, args, nargs, kwnames);
+    Py_DECREF(lock);
+    return result;
 }
 
 static PyObject *
@@ -167,7 +170,13 @@ condition_enter(PyObject *self, PyObject *unused)
 {
     (void)unused;
     PyObject *lock = plain_lock(self);
-    return FMP_LIKELY(lock != NULL) ? fmp_py_lock_enter(lock, NULL) : call_lock(self, "__enter__", NULL, 0, NULL);
+    if (FMP_UNLIKELY(lock == NULL)) {
+        return call_lock(self, "__enter__", NULL, 0, NULL);
+    }
+    Py_INCREF(lock); /* as above */
+    PyObject *result = fmp_py_lock_enter(lock, NULL);
+    Py_DECREF(lock);
+    return result;
 }
 
 static PyObject *

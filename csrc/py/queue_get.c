@@ -99,6 +99,9 @@ fmp_queue_poll(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject
     }
     int waited;
     do {
+        if (fmp_ring_count(fmp_queue_ring(q)) != 0 && fmp_ring_drop_unclaimed(fmp_queue_ring(q))) {
+            return fmp_py_raise(-EBADMSG, DAMAGED);
+        }
         waited = fmp_py_await(&fmp_queue_ring(q)->shm->items, fmp_ring_may_pop, fmp_queue_ring(q), deadline_ns,
                               &q->get_spin);
     } while (waited == FMP_PY_READY && !fmp_ring_has_record(fmp_queue_ring(q))); /* only a dead producer's cell */

@@ -19,7 +19,7 @@
 static int
 await_space(struct fmp_queue *q, struct fmp_wire_writer *w, uint64_t deadline_ns)
 {
-    if (fmp_wire_settle(w) < 0) {
+    if (deadline_ns != 0 && fmp_wire_settle(w) < 0) {
         return FMP_PY_ERROR;
     }
     return fmp_py_await(&fmp_queue_ring(q)->shm->space, fmp_ring_may_push, fmp_queue_ring(q), deadline_ns,
@@ -98,7 +98,8 @@ send_unbounded(struct fmp_queue *q, struct fmp_wire_writer *w)
         if (fmp_ring_let_drain(fmp_queue_ring(q), &may_pause)) {
             continue;
         }
-        head = fmp_load_relaxed(&fmp_queue_ring(q)->shm->head); /* relaxed: a sign of life, no more */
+        /* relaxed: a sign of life, no more. A consumer's row moves head once in eight messages. */
+        head = fmp_load_relaxed(&fmp_queue_ring(q)->shm->head);
         if (head == seen) {
             return overflow(q, w);
         }

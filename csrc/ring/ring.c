@@ -262,16 +262,16 @@ is_passed(const struct fmp_ring *ring, uint64_t position)
 uint64_t
 fmp_ring_count(const struct fmp_ring *ring)
 {
+    /* Either may be behind in a row, or of a killed process: a few cells tell where they would be. Head first: what
+     * comes or goes between the two looks may be counted, but a ring that was never empty is not said to be. */
     uint64_t head = fmp_load_acquire(&ring->shm->head); /* A3 */
-    uint64_t tail = fmp_load_acquire(&ring->shm->tail); /* A3 */
-    /* Either may be behind in a row, or of a killed process: a few cells tell where they would be. */
-    for (unsigned n = 0; n < FMP_RING_LAG && is_claimed(ring, tail); n++) {
-        tail++;
-    }
     for (unsigned n = 0; n < FMP_RING_LAG && is_passed(ring, head); n++) {
         head++;
     }
-    /* Two looks are not one. */
+    uint64_t tail = fmp_load_acquire(&ring->shm->tail); /* A3 */
+    for (unsigned n = 0; n < FMP_RING_LAG && is_claimed(ring, tail); n++) {
+        tail++;
+    }
     int64_t count = (int64_t)(tail - head);
     return count <= 0 ? 0 : (uint64_t)count < ring->limit ? (uint64_t)count : ring->limit;
 }

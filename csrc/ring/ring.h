@@ -4,9 +4,9 @@
  * Layout: a header of four cache lines, then `capacity` cells of 128 bytes. Position p lives in cell p & mask; lap = p
  * / capacity. A cell's state word is {lap:38 | phase:2 | owner:24}; who changes it and why is in docs/architecture.md,
  * and modelled in tests/model/ring.pml: EMPTY(lap) -CAS-> CLAIMED(lap, producer) -store-> FULL(lap) -CAS-> TAKEN(lap,
- * consumer) -store-> EMPTY(lap+1) Invariants: head <= tail <= head + limit; a claimed or taken cell names its owner, so
- * a killed owner's cell is recovered by whoever meets it; head and tail are helped forward by anybody, so nobody is
- * waited for but the owner of the one cell that is next in turn.
+ * consumer) -store-> EMPTY(lap+1) Invariants: head <= tail + FMP_RING_LAG, tail <= head + limit; a claimed or taken
+ * cell names its owner, so a killed owner's cell is recovered by whoever meets it; head and tail are helped forward by
+ * anybody, so nobody is waited for but the owner of the one cell that is next in turn.
  *
  * Damage: a cell that head or tail has come to, in a state that no process can have left it in, holds no record, nor
  * does a free one that tail has passed. The consumer who meets it empties it and is told; a producer makes it free

@@ -8,7 +8,8 @@
  */
 #include "ring/layout.h"
 
-/* The place behind the row's last one, if `end` has not come to it yet. */
+/* The place behind the row's last one, if `end` has not come to it yet. `next` may be of an earlier row, or of the
+ * process that forked this one: all before it was claimed (taken) when it was, and stays so. */
 FMP_INLINE uint64_t
 next_place(uint64_t end, uint64_t next)
 {
@@ -55,6 +56,7 @@ fmp_ring_begin_push_in_row(struct fmp_ring *ring, struct fmp_ring_ticket *t)
     if (FMP_UNLIKELY(
             fmp_ring_is_at_limit(ring, position) ||
             !fmp_cas_acquire(&cell->state, &state, fmp_cell_state(lap, FMP_CELL_CLAIMED, ring->region->me)))) { /* A2 */
+        catch_up(&ring->shm->tail, ring->push_next); /* at once, not place by place */
         return fmp_ring_begin_push(ring, t);
     }
     FMP_FAULT("ring:claimed");
@@ -90,6 +92,7 @@ fmp_ring_begin_pop_in_row(struct fmp_ring *ring, struct fmp_ring_ticket *t)
     if (FMP_UNLIKELY(
             state != fmp_cell_state(lap, FMP_CELL_FULL, 0) ||
             !fmp_cas_acquire(&cell->state, &state, fmp_cell_state(lap, FMP_CELL_TAKEN, ring->region->me)))) { /* A1 */
+        catch_up(&ring->shm->head, ring->pop_next); /* as above */
         return fmp_ring_begin_pop(ring, t);
     }
     FMP_FAULT("ring:taken");

@@ -93,6 +93,8 @@ PyObject *fmp_wire_reducers(void);
 /* Does a message bring an equal array.array, which is `type`, whatever is registered for it? False also if that is not
  * known, as before the first pickle. No Python code runs. */
 bool fmp_wire_is_array_as_ever(PyObject *type);
+/* pickle.c: has somebody given the class of picklers a reducer_override? Also if there is no telling. */
+bool fmp_wire_is_overridden(void);
 
 /* decode.c: raises UnpicklingError. Always NULL. */
 FMP_COLD PyObject *fmp_wire_damaged(const char *what);

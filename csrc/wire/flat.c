@@ -11,9 +11,11 @@ static PyObject *
 find_array_type(PyTypeObject *type)
 {
     if (array_type == NULL && strcmp(type->tp_name, "array.array") == 0) {
-        PyObject *name = PyUnicode_FromString("array"), *module = name ? PyImport_GetModule(name) : NULL;
-        array_type = module ? PyObject_GetAttr(module, name) : NULL;
-        Py_XDECREF(module);
+        /* By look-ups that run no Python code: this is in the middle of an encode. */
+        PyObject *name = PyUnicode_FromString("array"), *modules = PyImport_GetModuleDict();
+        PyObject *module = name && PyDict_CheckExact(modules) ? PyDict_GetItemWithError(modules, name) : NULL;
+        bool is_one = module != NULL && PyModule_CheckExact(module);
+        array_type = is_one ? Py_XNewRef(PyDict_GetItemWithError(PyModule_GetDict(module), name)) : NULL;
         Py_XDECREF(name);
         PyErr_Clear(); /* then pickle will see what to make of it */
     }
@@ -24,8 +26,8 @@ bool
 fmp_flat_is(PyObject *o)
 {
     PyTypeObject *type = Py_TYPE(o);
-    return type == &PyByteArray_Type ||
-           (find_array_type(type) == (PyObject *)type && fmp_wire_is_array_as_ever((PyObject *)type));
+    return type == &PyByteArray_Type || (find_array_type(type) == (PyObject *)type &&
+                                         fmp_wire_is_array_as_ever((PyObject *)type) && !fmp_wire_is_overridden());
 }
 
 /* The bytes of an item of an array of numbers; 0 of any other. */

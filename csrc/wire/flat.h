@@ -3,7 +3,8 @@
  * wire/decode.c. With the GIL.
  *
  * pickle copies each of them to a bytes object first, and makes an array of what arrives by way of another. Here the
- * memory is copied into the message and out of it. Until then they cannot be resized; who has to wait for room copies
+ * memory is copied into the message and out of it. Until then they cannot be resized (BufferError), also while a sender
+ * of more than 2 MiB lets its receivers run (conn/lead.h), 20 ms at most; who has to wait for room copies
  * them before (fmp_wire_settle).
  */
 #ifndef FMP_WIRE_FLAT_H

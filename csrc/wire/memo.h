@@ -1,5 +1,5 @@
 /*
- * The leaves of a message that may come again, by number. Called by: wire/decode.c, with the GIL.
+ * The leaves of a message that may come again, by number. Called by: wire/{decode,items}.c, with the GIL.
  *
  * It holds a reference to each: whoever else holds it may let it go, as a dict does with the second of two equal keys
  * in damaged bytes. A few take no memory beyond the memo itself, which lies on the reader's stack.

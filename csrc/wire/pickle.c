@@ -244,9 +244,8 @@ make_pickler(struct fmp_wire_writer *w)
     return 0;
 }
 
-/* Has somebody given the class of picklers a reducer_override? Also if there is no telling. */
-static bool
-is_overridden(void)
+bool
+fmp_wire_is_overridden(void)
 {
     static PyObject *module_of_it, *class, *override; /* kept for ever */
     if (override == NULL) {
@@ -267,7 +266,7 @@ bool
 fmp_wire_is_left_to_pickle(PyTypeObject *type)
 {
     PyObject *reducers = fmp_wire_reducers();
-    bool is = reducers != NULL && PyDict_Contains(reducers, (PyObject *)type) == 0 && !is_overridden();
+    bool is = reducers != NULL && PyDict_Contains(reducers, (PyObject *)type) == 0 && !fmp_wire_is_overridden();
     PyErr_Clear(); /* pickle will say it again */
     return is;
 }

@@ -1,5 +1,5 @@
 /*
- * Reading a message's bytes, none of them beyond its end. Called by: wire/{decode,items}.c, with the GIL.
+ * Reading a message's bytes, none of them beyond its end. Called by: wire/{decode,items,flat}.c, with the GIL.
  */
 #ifndef FMP_WIRE_READER_H
 #define FMP_WIRE_READER_H

@@ -72,6 +72,28 @@ test_ends_follow(void)
     fmp_region_close(&region);
 }
 
+/* The end of a row brings the word up, before anybody has helped. */
+static void
+test_end_brings_the_words_up(void)
+{
+    struct fmp_ring ring;
+    uint64_t value;
+    make(&ring);
+    for (uint64_t in = 0; in < 5; in++) {
+        CHECK_OK(push_in_row(&ring, in));
+    }
+    CHECK_EQ(lag(&ring.shm->tail, 5), 5);
+    fmp_ring_end_push_row(&ring);
+    CHECK_EQ(lag(&ring.shm->tail, 5), 0);
+    for (uint64_t out = 0; out < 5; out++) {
+        CHECK_OK(pop_in_row(&ring, &value));
+    }
+    CHECK_EQ(lag(&ring.shm->head, 5), 5);
+    fmp_ring_end_pop_row(&ring);
+    CHECK_EQ(lag(&ring.shm->head, 5), 0);
+    fmp_region_close(&region);
+}
+
 /* Others push and pop in between: first in, first out, and the room is what it was. */
 static void
 test_others_in_between(void)
@@ -198,10 +220,20 @@ struct death {
     bool producer;
 };
 
+#define LONG_ROW 9 /* one more than the lag */
+
 static const struct death deaths[] = {
-    {"ring:claimed", 6, 5, true},       {"ring:written", 6, 5, true},  {"ring:published", 6, 6, true},
-    {"ring:row-published", 1, 7, true}, {"ring:claimed", 1, 0, true},  {"ring:taken", 6, 6, false},
-    {"ring:read", 6, 6, false},         {"ring:emptied", 6, 6, false}, {"ring:row-emptied", 1, 7, false},
+    {"ring:claimed", 6, 5, true},
+    {"ring:written", 6, 5, true},
+    {"ring:published", 6, 6, true},
+    {"ring:claimed", 8, 7, true},
+    {"ring:claimed", 1, 0, true},
+    {"ring:row-published", 1, LONG_ROW, true},
+    {"ring:taken", 6, 6, false},
+    {"ring:read", 6, 6, false},
+    {"ring:emptied", 6, 6, false},
+    {"ring:taken", 8, 8, false},
+    {"ring:row-emptied", 1, LONG_ROW, false},
 };
 
 static void
@@ -214,7 +246,7 @@ die_at(void *arg)
     CHECK_OK(fmp_participant_join(&region));
     open_ring(&ring, &region);
     fmp_fault_arm(d->point, (unsigned)d->nth);
-    for (uint64_t i = 0; i < 7; i++) {
+    for (uint64_t i = 0; i < LONG_ROW; i++) {
         (void)(d->producer ? push_in_row(&ring, i) : pop_in_row(&ring, &value));
     }
     d->producer ? fmp_ring_end_push_row(&ring) : fmp_ring_end_pop_row(&ring);
@@ -235,6 +267,8 @@ test_death_in_a_row(void)
         }
         CHECK_KILLED(check_fork(die_at, &d), SIGKILL);
         uint64_t first = d.producer ? 0 : d.arrived, end = d.producer ? d.arrived : 10;
+        uint64_t claimed = d.producer && strcmp(d.point, "ring:published") != 0 && d.arrived < LONG_ROW;
+        CHECK_EQ(fmp_ring_count(&ring), end - first + claimed); /* before anybody has helped */
         for (uint64_t n = first; n < end; n++) {
             CHECK(pop_wait(&ring, &value, 5));
             CHECK_EQ(value, n);
@@ -260,6 +294,7 @@ main(int argc, char **argv)
 {
     CHECK_INIT(argc, argv);
     RUN(test_ends_follow);
+    RUN(test_end_brings_the_words_up);
     RUN(test_others_in_between);
     RUN(test_rows_of_many);
 #ifdef FMP_FAULT_POINTS

@@ -38,6 +38,8 @@ RUNS = (
     Run("ring", "no livelock", "MSGS=1", cycles=True),
     Run("ring", "no livelock, maxsize 1", "MSGS=1 BOUND=1", cycles=True),
     Run("ring", "rows", "LAG=2 CRASHES=0", large=True),
+    Run("ring", "rows, 1 crash", "LAG=2 ROWS_ALONE", large=True),
+    Run("ring", "rows, cancelled pushes", "LAG=2 CANCEL CRASHES=0 ROWS_ALONE"),
     Run("ring", "rows, maxsize 2, 1 crash", "LAG=2 BOUND=2 MSGS=1"),
     Run("ring", "rows, no livelock", "LAG=2 MSGS=1", cycles=True),
     broken("ring", "LAG", "LAG=1 CRASHES=0"),

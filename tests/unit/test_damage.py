@@ -7,6 +7,7 @@ import ctypes
 import os
 import re
 import struct
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from pickle import UnpicklingError
@@ -206,6 +207,15 @@ def test_damaged_result(damage, chunksize):
         with pytest.raises(OSError, match="damaged"):
             results.get(timeout=50)
         assert pool.map(answer, range(4), chunksize) == [answer(x) for x in range(4)]
+
+
+def test_damaged_index_of_one_chunk_of_any_size():
+    """An index that overflows, times the chunk's size."""
+    with fastmp.get_context("fork").Pool(1) as pool:
+        results = pool.map_async(answer, range(3), sys.maxsize)
+        index_of(result_of([answer(x) for x in range(3)]), 2)
+        with pytest.raises(OSError, match="damaged"):
+            results.get(timeout=50)
 
 
 @pytest.mark.parametrize("damage", RESULTS)

@@ -350,3 +350,34 @@ def test_the_whole_of_a_pool(ctx):
         with pytest.raises(ValueError, match="not running"):
             pool.apply(square, (1,))
         pool.join()
+
+
+def test_list_that_shrinks_within_a_chunk_fails_its_own_call(pool):
+    items = [0.0002] * 4_000
+    result = pool.map_async(time.sleep, items, chunksize=2)  # more chunks than are sent at once
+    other = pool.apply_async(square, (3,))
+    items.pop()
+    with pytest.raises(RuntimeError, match="changed its size"):
+        result.get(timeout=50)
+    assert other.get(timeout=50) == 9
+
+
+def test_range_while_the_collector_calls_the_pool(pool):
+    """Up to Python 3.11 it runs, and its callbacks, whenever an object is made."""
+    calls = []
+
+    def call(phase, _):
+        if phase == "stop" and len(calls) % 2 == 0:  # not within itself
+            calls.append(None)
+            calls.append(pool.apply_async(square, (3,)).get(timeout=50))
+
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(call)
+    try:
+        gc.set_threshold(1)
+        result = pool.map(square, range(20_000), chunksize=10)
+        gc.set_threshold(*thresholds)
+    finally:
+        gc.callbacks.remove(call)
+    assert result == [x * x for x in range(20_000)]
+    assert set(calls[1::2]) <= {9}

@@ -42,6 +42,19 @@ def is_free(lock: Any) -> bool:
     return bool(taken) and not getattr(lock, "_lock", lock)._semlock._count()
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="`with` asks for none")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bound_method_is_kept(lock: Any, name: str) -> None:
+    assert getattr(lock, name) is getattr(lock, name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["Lock", "RLock", "Semaphore", "BoundedSemaphore", "Condition"])
+def test_an_heir_keeps_none(kind: str, name: str) -> None:
+    heir = type("Heir", (getattr(synchronize, kind),), {})(ctx=fork)
+    assert getattr(heir, name) is not getattr(heir, name)
+
+
 # ---- looks ----
 
 
@@ -323,6 +336,7 @@ def test_the_collector_may_ask_for_the_method_meanwhile(name: str) -> None:
     assert method.__self__ is lock
     assert all(other == method for other in seen)
     del lock, method, ballast
+    assert seen or sys.version_info >= (3, 12)
     if seen:
         assert gone() is not None
         with seen[0].__self__ as got:
