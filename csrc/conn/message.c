@@ -398,7 +398,7 @@ int
 fmp_message_pop(struct fmp_channel *ch, struct fmp_message *m)
 {
     struct fmp_ring_ticket t;
-    int rc = FMP_UNLIKELY(ch->in_row) ? fmp_ring_begin_pop_in_row(&ch->ring, &t) : fmp_ring_begin_pop(&ch->ring, &t);
+    int rc = fmp_ring_begin_pop(&ch->ring, &t);
     if (rc != 0) {
         return rc;
     }

@@ -203,15 +203,14 @@ run_chunk(struct worker *me, struct fmp_message *m, const struct fmp_task_head *
 
 struct look {
     struct fmp_ring *ring;
-    uint64_t head, count;
+    uint64_t head;
 };
 
 static bool
 has_moved(void *ctx)
 {
     const struct look *look = ctx;
-    return fmp_load_relaxed(&look->ring->shm->head) != look->head || /* relaxed: a sign of life, no more */
-           fmp_ring_count(look->ring) < look->count;                 /* within a row head does not tell */
+    return fmp_load_relaxed(&look->ring->shm->head) != look->head; /* relaxed: a sign of life, no more */
 }
 
 /* The memory is full, perhaps of results: waits until the parent takes one. When all are taken it may still be at the
@@ -225,8 +224,7 @@ await_memory(struct worker *me, unsigned *patience)
     }
     for (;;) {
         look.head = fmp_load_relaxed(&look.ring->shm->head);
-        look.count = fmp_ring_count(look.ring);
-        bool none_left = look.count == 0;
+        bool none_left = fmp_ring_count(look.ring) == 0;
         uint64_t until = sys_now_ns() + (none_left ? PATIENCE_NS : PARENT_LOOK_FULL_NS);
         int rc = fmp_py_await(&look.ring->shm->space, has_moved, &look, until, &me->full_spin);
         if (rc != FMP_PY_TIMEOUT) {

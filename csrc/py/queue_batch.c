@@ -2,7 +2,7 @@
  * put_many and get_many of a queue. Called by: queue.c, as methods.
  *
  * Each object is a message of its own, as if by put and get: maxsize counts it, any consumer may take it, a kill loses
- * what was in hand. What the batch saves is Python's call, most moves of head and tail, and the ring's fence and look
+ * what was in hand. What the batch saves is Python's call, most moves of tail, and the ring's fence and look
  * at the sleepers, which are made once for up to ROW messages (ring/row.c).
  */
 #include "conn/lead.h"

@@ -98,8 +98,7 @@ send_unbounded(struct fmp_queue *q, struct fmp_wire_writer *w)
         if (fmp_ring_let_drain(fmp_queue_ring(q), &may_pause)) {
             continue;
         }
-        /* relaxed: a sign of life, no more. A consumer's row moves head once in eight messages. */
-        head = fmp_load_relaxed(&fmp_queue_ring(q)->shm->head);
+        head = fmp_load_relaxed(&fmp_queue_ring(q)->shm->head); /* relaxed: a sign of life, no more */
         if (head == seen) {
             return overflow(q, w);
         }

@@ -29,7 +29,7 @@
 /* Bytes of a record that lie in the cell itself. */
 #define FMP_RING_INLINE_BYTES (FMP_RING_CELL_BYTES - 24u)
 
-/* In a row of messages head or tail is moved once in so many: it is as far behind at most. */
+/* In a row of pushes tail is moved once in so many: it is as far behind at most. */
 #define FMP_RING_LAG 8u
 
 /* The position at which a ring's side area is in transit: this, and the identity of its maker. No message comes there.
@@ -77,7 +77,6 @@ struct fmp_ring {
     struct fmp_pace pop_pace;
     uint64_t head_seen; /* the last value of head that a push has looked at: it only grows */
     uint64_t push_next; /* in a row: the place behind the last one claimed; tail may not be there yet */
-    uint64_t pop_next;  /* and behind the last one taken */
     /* A dead owner's record is shown to this function before its cell is emptied (heap blocks, the task of a killed
      * worker). May be NULL. */
     void (*on_dead)(void *ctx, uint32_t owner, bool was_taken, uint64_t position, const struct fmp_record *record);
@@ -116,8 +115,7 @@ void fmp_ring_cancel_push(struct fmp_ring *ring, const struct fmp_ring_ticket *t
  * emptied then. */
 int fmp_ring_begin_pop(struct fmp_ring *ring, struct fmp_ring_ticket *t);
 void fmp_ring_end_pop(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
-/* As for push; after the last one fmp_ring_end_pop_row. */
-int fmp_ring_begin_pop_in_row(struct fmp_ring *ring, struct fmp_ring_ticket *t);
+/* Without the fence, as for push, but head is moved each time; after the last one fmp_ring_end_pop_row. */
 void fmp_ring_end_pop_in_row(struct fmp_ring *ring, const struct fmp_ring_ticket *t);
 void fmp_ring_end_pop_row(struct fmp_ring *ring);
 

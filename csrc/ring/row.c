@@ -1,15 +1,16 @@
 /*
  * Messages in a row; see ring.h.
  *
- * Head and tail are helped on by whoever finds them behind, so they need not move with each message: in a row they do
- * once in FMP_RING_LAG, and at its end. Nobody else can tell that from one who is slow between his claim and his help,
- * or was killed there (tests/model/ring.pml, LAG). What lies between is claimed: a row's next place is believed only
- * within the lag, and only as the place to try next.
+ * Tail is helped on by whoever finds it behind, so it need not move with each message: in a row of pushes it does once
+ * in FMP_RING_LAG, and at its end. Nobody else can tell that from one who is slow between his claim and his help, or
+ * was killed there (tests/model/ring.pml, LAG). What lies between is claimed: a row's next place is believed only
+ * within the lag, and only as the place to try next. Head moves with each message also in a row: a producer who finds
+ * the ring full would help it on, place by place, and take its line away from the consumer.
  */
 #include "ring/layout.h"
 
 /* The place behind the row's last one, if `end` has not come to it yet. `next` may be of an earlier row, or of the
- * process that forked this one: all before it was claimed (taken) when it was, and stays so. */
+ * process that forked this one: all before it was claimed when it was, and stays so. */
 FMP_INLINE uint64_t
 next_place(uint64_t end, uint64_t next)
 {
@@ -82,26 +83,6 @@ fmp_ring_end_push_row(struct fmp_ring *ring)
     fmp_ec_notify(&ring->shm->items, INT32_MAX);
 }
 
-int
-fmp_ring_begin_pop_in_row(struct fmp_ring *ring, struct fmp_ring_ticket *t)
-{
-    uint64_t head = fmp_load_acquire(&ring->shm->head); /* A3 */
-    uint64_t position = next_place(head, ring->pop_next);
-    struct fmp_cell_shm *cell = fmp_ring_cell(ring, position);
-    uint64_t lap = fmp_ring_lap(ring, position), state = fmp_load_relaxed(&cell->state); /* relaxed: the CAS decides */
-    if (FMP_UNLIKELY(
-            state != fmp_cell_state(lap, FMP_CELL_FULL, 0) ||
-            !fmp_cas_acquire(&cell->state, &state, fmp_cell_state(lap, FMP_CELL_TAKEN, ring->region->me)))) { /* A1 */
-        catch_up(&ring->shm->head, ring->pop_next); /* as above */
-        return fmp_ring_begin_pop(ring, t);
-    }
-    FMP_FAULT("ring:taken");
-    ring->pop_next = position + 1;
-    step(&ring->shm->head, head, position + 1);
-    *t = (struct fmp_ring_ticket){.cell = cell, .position = position};
-    return 0;
-}
-
 void
 fmp_ring_end_pop_in_row(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
 {
@@ -112,7 +93,6 @@ fmp_ring_end_pop_in_row(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
 void
 fmp_ring_end_pop_row(struct fmp_ring *ring)
 {
-    catch_up(&ring->shm->head, ring->pop_next);
     FMP_FAULT("ring:row-emptied");
     fmp_ec_notify(&ring->shm->space, INT32_MAX);
 }

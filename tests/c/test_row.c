@@ -1,4 +1,4 @@
-/* Messages in a row: head and tail are behind for a while, and nobody is deceived by it. */
+/* Messages in a row: tail is behind for a while, and nobody is deceived by it. */
 #include <sched.h>
 
 #include "base/fault.h"
@@ -23,7 +23,7 @@ static int
 pop_in_row(struct fmp_ring *ring, uint64_t *value)
 {
     struct fmp_ring_ticket t;
-    int rc = fmp_ring_begin_pop_in_row(ring, &t);
+    int rc = fmp_ring_begin_pop(ring, &t);
     if (rc == 0) {
         memcpy(value, t.cell->record.data, sizeof *value);
         fmp_ring_end_pop_in_row(ring, &t);
@@ -88,7 +88,6 @@ test_end_brings_the_words_up(void)
     for (uint64_t out = 0; out < 5; out++) {
         CHECK_OK(pop_in_row(&ring, &value));
     }
-    CHECK_EQ(lag(&ring.shm->head, 5), 5);
     fmp_ring_end_pop_row(&ring);
     CHECK_EQ(lag(&ring.shm->head, 5), 0);
     fmp_region_close(&region);

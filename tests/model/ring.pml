@@ -2,9 +2,9 @@
  * The ring of csrc/ring/: a bounded multi-producer multi-consumer ring whose cells are claimed by compare-and-swap, and its
  * recovery when a producer or a consumer is killed. docs/architecture.md, section Ring, is the text that this file checks.
  * With LAG one producer and one consumer are in a row: they leave head or tail where it is after a claim of theirs, as long as that is
- * less than LAG behind, try the place behind their last claim next, and bring the word up at the end.
+ * less than LAG behind, try the place behind their last claim next, and bring the word up at the end. (The code's consumers do not, for speed.)
  *
- * Stands for: csrc/ring/row.c: fmp_ring_begin_push_in_row fmp_ring_begin_pop_in_row catch_up; csrc/ring/ring.c: fmp_ring_begin_push fmp_ring_cancel_push fmp_ring_begin_pop advance_head; csrc/ring/recovery.c: recover fmp_ring_may_pop fmp_ring_may_push
+ * Stands for: csrc/ring/row.c: fmp_ring_begin_push_in_row catch_up; csrc/ring/ring.c: fmp_ring_begin_push fmp_ring_cancel_push fmp_ring_begin_pop advance_head; csrc/ring/recovery.c: recover fmp_ring_may_pop fmp_ring_may_push
  *
  * Two producers push MSGS messages each through CAP cells to two consumers. Before every step a process may be killed, exactly
  * CRASHES times before all is quiet; dead[] is the truth that the kernel tells to whoever asks. Each shared access is one step; the local
