@@ -28,24 +28,27 @@ is_exactly_its(PyObject *descriptor, PyObject *op)
     return op != NULL && Py_IS_TYPE(op, PyDescr_TYPE(descriptor));
 }
 
-static PyObject *
-get_enter(PyObject *descriptor, PyObject *op, PyObject *type)
+/* `slot` is the offset in struct fmp_py_semlock of where it is kept. */
+FMP_INLINE PyObject *
+get(PyObject *descriptor, PyObject *op, PyObject *type, size_t slot)
 {
     if (FMP_UNLIKELY(!is_exactly_its(descriptor, op))) {
         return bind(descriptor, op, type);
     }
-    PyObject **kept = &((struct fmp_py_semlock *)op)->bound.enter;
+    PyObject **kept = (PyObject **)((char *)op + slot);
     return FMP_LIKELY(*kept != NULL) ? Py_NewRef(*kept) : bind_and_keep(descriptor, op, type, kept);
+}
+
+static PyObject *
+get_enter(PyObject *descriptor, PyObject *op, PyObject *type)
+{
+    return get(descriptor, op, type, offsetof(struct fmp_py_semlock, bound.enter));
 }
 
 static PyObject *
 get_exit(PyObject *descriptor, PyObject *op, PyObject *type)
 {
-    if (FMP_UNLIKELY(!is_exactly_its(descriptor, op))) {
-        return bind(descriptor, op, type);
-    }
-    PyObject **kept = &((struct fmp_py_semlock *)op)->bound.exit;
-    return FMP_LIKELY(*kept != NULL) ? Py_NewRef(*kept) : bind_and_keep(descriptor, op, type, kept);
+    return get(descriptor, op, type, offsetof(struct fmp_py_semlock, bound.exit));
 }
 
 /* ---- giving them up ---- */

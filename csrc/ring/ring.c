@@ -262,8 +262,9 @@ is_passed(const struct fmp_ring *ring, uint64_t position)
 uint64_t
 fmp_ring_count(const struct fmp_ring *ring)
 {
-    /* Either may be behind in a row, or of a killed process: a few cells tell where they would be. Head first: what
-     * comes or goes between the two looks may be counted, but a ring that was never empty is not said to be. */
+    /* Tail may be behind in a row, and both where a process was killed: a few cells tell where they would be. Head
+     * first: what comes or goes between the two looks may be counted, but a ring that was never empty is not said to
+     * be. */
     uint64_t head = fmp_load_acquire(&ring->shm->head); /* A3 */
     for (unsigned n = 0; n < FMP_RING_LAG && is_passed(ring, head); n++) {
         head++;

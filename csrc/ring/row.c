@@ -9,29 +9,20 @@
  */
 #include "ring/layout.h"
 
-/* The place behind the row's last one, if `end` has not come to it yet. `next` may be of an earlier row, or of the
+/* The place behind the row's last one, if tail has not come to it yet. `push_next` may be of an earlier row, or of the
  * process that forked this one: all before it was claimed when it was, and stays so. */
 FMP_INLINE uint64_t
-next_place(uint64_t end, uint64_t next)
+next_place(const struct fmp_ring *ring, uint64_t tail)
 {
-    return next - end < FMP_RING_LAG ? next : end;
+    return ring->push_next - tail < FMP_RING_LAG ? ring->push_next : tail;
 }
 
-/* Another place of the row is claimed or taken, when `end` was last seen at `seen`. */
-FMP_INLINE void
-step(_Atomic uint64_t *end, uint64_t seen, uint64_t next)
-{
-    if (next - seen >= FMP_RING_LAG) {
-        fmp_cas_release(end, &seen, next); /* R3 */
-    }
-}
-
-/* The end of a row: `end` is where it would be without it. */
+/* The end of a row: tail is where it would be without it. */
 static void
-catch_up(_Atomic uint64_t *end, uint64_t next)
+catch_up(struct fmp_ring *ring)
 {
-    uint64_t seen = fmp_load_relaxed(end); /* relaxed: the CAS decides */
-    while (next != seen && next - seen <= FMP_RING_LAG && !fmp_cas_release(end, &seen, next)) { /* R3 */
+    uint64_t next = ring->push_next, tail = fmp_load_relaxed(&ring->shm->tail); /* relaxed: the CAS decides */
+    while (next != tail && next - tail <= FMP_RING_LAG && !fmp_cas_release(&ring->shm->tail, &tail, next)) { /* R3 */
     }
 }
 
@@ -51,18 +42,20 @@ int
 fmp_ring_begin_push_in_row(struct fmp_ring *ring, struct fmp_ring_ticket *t)
 {
     uint64_t tail = fmp_load_acquire(&ring->shm->tail); /* A3 */
-    uint64_t position = next_place(tail, ring->push_next);
+    uint64_t position = next_place(ring, tail);
     struct fmp_cell_shm *cell = fmp_ring_cell(ring, position);
     uint64_t lap = fmp_ring_lap(ring, position), state = fmp_cell_state(lap, FMP_CELL_EMPTY, 0);
     if (FMP_UNLIKELY(
             fmp_ring_is_at_limit(ring, position) ||
             !fmp_cas_acquire(&cell->state, &state, fmp_cell_state(lap, FMP_CELL_CLAIMED, ring->region->me)))) { /* A2 */
-        catch_up(&ring->shm->tail, ring->push_next); /* at once, not place by place */
+        catch_up(ring); /* at once, not place by place */
         return fmp_ring_begin_push(ring, t);
     }
     FMP_FAULT("ring:claimed");
     ring->push_next = position + 1;
-    step(&ring->shm->tail, tail, position + 1);
+    if (ring->push_next - tail >= FMP_RING_LAG) {
+        fmp_cas_release(&ring->shm->tail, &tail, ring->push_next); /* R3 */
+    }
     *t = (struct fmp_ring_ticket){.cell = cell, .position = position};
     return 0;
 }
@@ -78,7 +71,7 @@ fmp_ring_end_push_in_row(struct fmp_ring *ring, const struct fmp_ring_ticket *t)
 void
 fmp_ring_end_push_row(struct fmp_ring *ring)
 {
-    catch_up(&ring->shm->tail, ring->push_next);
+    catch_up(ring);
     FMP_FAULT("ring:row-published");
     fmp_ec_notify(&ring->shm->items, INT32_MAX);
 }

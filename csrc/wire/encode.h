@@ -72,6 +72,10 @@ fmp_writer_size(const struct fmp_wire_writer *w)
 int fmp_writer_grow(struct fmp_wire_writer *w, size_t bytes);
 /* Appends the memory of `view` to the message, and takes the view over (on failure too). */
 int fmp_writer_add_view(struct fmp_wire_writer *w, size_t pad, Py_buffer *view);
+/* Copies it, and takes the view over as well. */
+int fmp_writer_copy_view(struct fmp_wire_writer *w, Py_buffer *view);
+/* Makes it a view on a copy that does not change; on failure it is what it was. */
+int fmp_view_freeze(Py_buffer *view);
 /* The same for the memory of a str or bytes, which is held by a reference. */
 int fmp_writer_add_leaf(struct fmp_wire_writer *w, PyObject *o, const void *data, size_t bytes);
 int fmp_segments_append(struct fmp_wire_segments *s, const struct fmp_wire_segment *segment);

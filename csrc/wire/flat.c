@@ -59,21 +59,6 @@ item_bytes(char typecode)
     }
 }
 
-/* Takes the view over. */
-static int
-put_view(struct fmp_wire_writer *w, Py_buffer *view)
-{
-    if (view->len >= FMP_WIRE_LEAF_MIN) {
-        return fmp_writer_add_view(w, 0, view);
-    }
-    int rc = fmp_writer_room(w, (size_t)view->len);
-    if (rc == 0) {
-        fmp_writer_copy(w, view->buf, (size_t)view->len);
-    }
-    PyBuffer_Release(view);
-    return rc;
-}
-
 int
 fmp_flat_put(struct fmp_wire_writer *w, PyObject *o)
 {
@@ -91,21 +76,7 @@ fmp_flat_put(struct fmp_wire_writer *w, PyObject *o)
         return 1;
     }
     fmp_writer_size_of(w, (uint64_t)view.len);
-    return put_view(w, &view);
-}
-
-/* A copy takes the place of the object. */
-static int
-settle(struct fmp_wire_segment *s)
-{
-    PyObject *copy = fmp_large_bytes(s->view.buf, (size_t)s->view.len);
-    if (copy == NULL) {
-        return -1;
-    }
-    PyBuffer_Release(&s->view);
-    s->view.buf = PyBytes_AS_STRING(copy);
-    s->view.obj = copy; /* as of any leaf: see fmp_writer_add_leaf */
-    return 0;
+    return view.len >= FMP_WIRE_LEAF_MIN ? fmp_writer_add_view(w, 0, &view) : fmp_writer_copy_view(w, &view);
 }
 
 int
@@ -114,7 +85,7 @@ fmp_wire_settle(struct fmp_wire_writer *w)
     bool is_plain = *w->start != FMP_TAG_PICKLE && *w->start != FMP_TAG_BUFFERS;
     for (size_t i = 0; is_plain && i < w->segments.count; i++) {
         PyObject *o = w->segments.list[i].view.obj;
-        if (!PyBytes_CheckExact(o) && !PyUnicode_CheckExact(o) && settle(&w->segments.list[i]) < 0) {
+        if (!PyBytes_CheckExact(o) && !PyUnicode_CheckExact(o) && fmp_view_freeze(&w->segments.list[i].view) < 0) {
             return -1;
         }
     }
@@ -132,13 +103,12 @@ fmp_flat_get_bytearray(struct fmp_reader *r)
 static PyObject *
 new_array(char typecode)
 {
-    static PyObject *new; /* array.array: of the receiver, who may never have sent one */
-    if (new == NULL) {
+    if (array_type == NULL) { /* a receiver may never have sent one */
         PyObject *module = PyImport_ImportModule("array");
-        new = module ? PyObject_GetAttrString(module, "array") : NULL;
+        array_type = module ? PyObject_GetAttrString(module, "array") : NULL;
         Py_XDECREF(module);
     }
-    return new != NULL ? PyObject_CallFunction(new, "C", typecode) : NULL;
+    return array_type != NULL ? PyObject_CallFunction(array_type, "C", typecode) : NULL;
 }
 
 /* Appends the bytes, whole items. 0, or -1 with an exception set. */

@@ -1,6 +1,6 @@
 /*
- * New objects of many bytes, in huge pages. Called by: wire/{decode,text,flat,pickle,pickle_bytes}.c, py/connection*.c,
- * for what a message brings. With the GIL.
+ * New objects of many bytes, in huge pages. Called by: wire/{decode,text,flat,pickle,pickle_bytes,writer}.c,
+ * py/connection*.c, for what a message brings. With the GIL.
  *
  * malloc maps what is large (from 32 MiB on always, less until it has learnt better) anew each time, and its first user
  * meets a page fault, and waits for a page of zeros, every 4 KiB: that takes five times as long as the copy. In huge

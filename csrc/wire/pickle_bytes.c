@@ -67,32 +67,17 @@ take_out(struct fmp_wire_writer *w, Py_buffer *view)
     return 1;
 }
 
-/* A view on a copy that does not change, in place of `view`. 0, or -1 with an exception set and without a view. */
-static int
-freeze(Py_buffer *view)
-{
-    PyObject *copy = fmp_large_bytes(view->buf, (size_t)view->len);
-    PyBuffer_Release(view);
-    int rc = copy != NULL ? PyObject_GetBuffer(copy, view, PyBUF_FULL_RO) : -1;
-    Py_XDECREF(copy);
-    return rc;
-}
-
 int
 fmp_pickle_put(struct fmp_wire_writer *w, Py_buffer *view)
 {
     bool is_large = (size_t)view->len >= FMP_LARGE_BYTES, is_bytes = PyBytes_CheckExact(view->obj);
-    if (is_large && !is_bytes && freeze(view) < 0) {
+    if (is_large && !is_bytes && fmp_view_freeze(view) < 0) {
+        PyBuffer_Release(view);
         return -1;
     }
     if (is_large || (is_bytes && view->len >= FMP_WIRE_BUFFER_MIN)) {
         int rc = is_large ? take_out(w, view) : 0;
         return rc == 0 ? fmp_writer_add_view(w, 0, view) : rc;
     }
-    int rc = fmp_writer_room(w, (size_t)view->len);
-    if (rc == 0) {
-        fmp_writer_copy(w, view->buf, (size_t)view->len);
-    }
-    PyBuffer_Release(view);
-    return rc;
+    return fmp_writer_copy_view(w, view);
 }

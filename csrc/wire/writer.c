@@ -1,6 +1,7 @@
 /* The writer: memory, segments, the copy into place; see encode.h. */
 #include "wire/encode.h"
 #include "wire/fill.h"
+#include "wire/large.h"
 
 /* Own bytes that are kept for the next message. */
 #define KEEP_BYTES 262144
@@ -123,6 +124,30 @@ fmp_writer_add_view(struct fmp_wire_writer *w, size_t pad, Py_buffer *view)
     }
     w->segment_bytes += pad + (size_t)view->len;
     return 0;
+}
+
+int
+fmp_writer_copy_view(struct fmp_wire_writer *w, Py_buffer *view)
+{
+    int rc = fmp_writer_room(w, (size_t)view->len);
+    if (rc == 0) {
+        fmp_writer_copy(w, view->buf, (size_t)view->len);
+    }
+    PyBuffer_Release(view);
+    return rc;
+}
+
+int
+fmp_view_freeze(Py_buffer *view)
+{
+    PyObject *copy = fmp_large_bytes(view->buf, (size_t)view->len);
+    if (copy == NULL) {
+        return -1;
+    }
+    PyBuffer_Release(view);
+    int rc = PyObject_GetBuffer(copy, view, PyBUF_FULL_RO); /* a bytes object never refuses */
+    Py_DECREF(copy);
+    return rc;
 }
 
 /* What PyBuffer_FillInfo would make of it, but for what nobody asks: PyBuffer_Release needs the object alone. */

@@ -25,15 +25,30 @@ make(struct fmp_ring *ring)
     open_ring(ring, &region);
 }
 
+/* In a child: as a process of its own. */
+CHECK_UNUSED static void
+join(struct fmp_ring *ring)
+{
+    region.me = 0;
+    CHECK_OK(fmp_participant_join(&region));
+    open_ring(ring, &region);
+}
+
+static void
+write_value(const struct fmp_ring_ticket *t, uint64_t value)
+{
+    t->cell->record.bytes = sizeof value;
+    t->cell->record.block = 0;
+    memcpy(t->cell->record.data, &value, sizeof value);
+}
+
 static int
 push(struct fmp_ring *ring, uint64_t value)
 {
     struct fmp_ring_ticket t;
     int rc = fmp_ring_begin_push(ring, &t);
     if (rc == 0) {
-        t.cell->record.bytes = sizeof value;
-        t.cell->record.block = 0;
-        memcpy(t.cell->record.data, &value, sizeof value);
+        write_value(&t, value);
         fmp_ring_end_push(ring, &t);
     }
     return rc;

@@ -221,9 +221,7 @@ die_at(void *arg)
     const struct death *d = arg;
     struct fmp_ring ring;
     uint64_t value;
-    region.me = 0;
-    CHECK_OK(fmp_participant_join(&region));
-    open_ring(&ring, &region);
+    join(&ring);
     fmp_fault_arm(d->point, 1);
     (void)(d->producer ? push(&ring, 666) : pop(&ring, &value));
     CHECK_FAIL("%s was not passed", d->point);

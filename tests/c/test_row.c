@@ -11,9 +11,7 @@ push_in_row(struct fmp_ring *ring, uint64_t value)
     struct fmp_ring_ticket t;
     int rc = fmp_ring_begin_push_in_row(ring, &t);
     if (rc == 0) {
-        t.cell->record.bytes = sizeof value;
-        t.cell->record.block = 0;
-        memcpy(t.cell->record.data, &value, sizeof value);
+        write_value(&t, value);
         fmp_ring_end_push_in_row(ring, &t);
     }
     return rc;
@@ -138,9 +136,7 @@ produce(void *arg)
 {
     struct fmp_ring ring;
     uint64_t number = *(uint64_t *)arg;
-    region.me = 0;
-    CHECK_OK(fmp_participant_join(&region));
-    open_ring(&ring, &region);
+    join(&ring);
     for (uint64_t i = 1; i <= EACH; i++) {
         if (push_in_row(&ring, number << 32 | i) != 0) {
             fmp_ring_end_push_row(&ring);
@@ -169,9 +165,7 @@ consume(void *arg)
     struct fmp_ring ring;
     uint64_t last[ACTORS] = {0}, value;
     (void)arg;
-    region.me = 0;
-    CHECK_OK(fmp_participant_join(&region));
-    open_ring(&ring, &region);
+    join(&ring);
     for (unsigned n = 0; fmp_load_relaxed(&tally->count) < ACTORS * EACH; n++) {
         if (!take(&ring, &value, n)) {
             sched_yield();
@@ -241,9 +235,7 @@ die_at(void *arg)
     const struct death *d = arg;
     struct fmp_ring ring;
     uint64_t value;
-    region.me = 0;
-    CHECK_OK(fmp_participant_join(&region));
-    open_ring(&ring, &region);
+    join(&ring);
     fmp_fault_arm(d->point, (unsigned)d->nth);
     for (uint64_t i = 0; i < LONG_ROW; i++) {
         (void)(d->producer ? push_in_row(&ring, i) : pop_in_row(&ring, &value));

@@ -1,8 +1,8 @@
 /*
  * The ring of csrc/ring/: a bounded multi-producer multi-consumer ring whose cells are claimed by compare-and-swap, and its
  * recovery when a producer or a consumer is killed. docs/architecture.md, section Ring, is the text that this file checks.
- * With LAG one producer and one consumer are in a row: they leave head or tail where it is after a claim of theirs, as long as that is
- * less than LAG behind, try the place behind their last claim next, and bring the word up at the end. (The code's consumers do not, for speed.)
+ * With LAG one producer is in a row: he leaves tail where it is after a claim of his, as long as that is less than LAG behind, tries the
+ * place behind his last claim next, and brings tail up at the end.
  *
  * Stands for: csrc/ring/row.c: fmp_ring_begin_push_in_row catch_up; csrc/ring/ring.c: fmp_ring_begin_push fmp_ring_cancel_push fmp_ring_begin_pop advance_head; csrc/ring/recovery.c: recover fmp_ring_may_pop fmp_ring_may_push
  *
@@ -105,8 +105,8 @@ inline help(counter, position) {
 }
 
 #ifdef LAG
-/* Producer 0 and consumer 2 are in a row. The place to try: behind the row's last one, if the word is not there yet. */
-#define IN_ROW(me) (me % 2 == 0)
+/* Producer 0 is in a row. The place to try: behind the row's last one, if the word is not there yet. */
+#define IN_ROW(me) (me == 0)
 #ifdef BROKEN_LAG
 #define MAY_LAG(counter, next) true
 #else
@@ -233,19 +233,15 @@ gone:
 
 proctype consumer(byte me) {
   byte h, lap, phase, owner, message;
-  byte next;
-  bool guessed;
-#define FORGET_POSITION h = 0; lap = 0; phase = 0; owner = 0; message = 0; guessed = false
-#define FORGET FORGET_POSITION; next = 0
+#define FORGET h = 0; lap = 0; phase = 0; owner = 0; message = 0
 
 again:
-  STEP(h = PLACE(head, next); guessed = (h != head));
+  STEP(h = head);
   STEP(
     LOAD_WORD(h % CAP);
     if
     :: lap == LAP(h) && phase == FULL -> goto take
-    :: guessed && !(lap == LAP(h) && phase == FULL) -> next = 0; goto again
-    :: !guessed && (lap > LAP(h) || (lap == LAP(h) && phase == TAKEN)) -> goto behind
+    :: lap > LAP(h) || (lap == LAP(h) && phase == TAKEN) -> goto behind
     :: else -> goto wait
     fi
   );
@@ -273,7 +269,7 @@ take:
     :: else -> goto again
     fi
   );
-  STEP(move(head, h, next));
+  STEP(help(head, h));
   STEP(
     message = cell[h % CAP].record;
     assert(message != 0 && (published & BIT(message)) && !(delivered & BIT(message)));
@@ -283,13 +279,12 @@ take:
     assert(cell[h % CAP].lap == LAP(h) && cell[h % CAP].phase == TAKEN && cell[h % CAP].owner == me);
     cell[h % CAP].record = 0;
     STORE_WORD(h % CAP, LAP(h) + 1, EMPTY, NOBODY);
-    FORGET_POSITION;
+    FORGET;
     goto again
   );
 gone:
   skip
 #undef FORGET
-#undef FORGET_POSITION
 }
 
 #define HEAD_IS_BEHIND (cell[head % CAP].lap > LAP(head) || (cell[head % CAP].lap == LAP(head) && cell[head % CAP].phase == TAKEN))
@@ -301,7 +296,7 @@ init {
   atomic {
     for (i : 0 .. CAP - 1) { cell[i].owner = NOBODY };
     i = 0;
-#ifdef ROWS_ALONE /* the others are not there: more steps of those in a row */
+#ifdef ROWS_ALONE /* the other producer is not there: more steps of the one in a row */
     run producer(0); run consumer(2); run consumer(3); done[1] = true
 #else
     run producer(0); run producer(1); run consumer(2); run consumer(3)
